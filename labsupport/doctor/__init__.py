@@ -1,0 +1,1 @@
+"""What can this machine run, and if not, what to do."""

@@ -1,0 +1,216 @@
+"""One client of the agent: its frames in, its frames out, its jobs."""
+
+import _signal
+import os
+import select
+
+from labsupport.sandbox.agent import jobs, wire
+from labsupport.sandbox.agent.jobs import Job, Refused
+
+TYPE_CHECKING = False  # typing itself is slow to import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from labsupport.sandbox.agent.serve import Server
+
+QUEUE_HIGH_BYTES = 1 << 20
+
+
+class Connection:
+    """One client: its frames in, its frames out, its jobs."""
+
+    def __init__(self, server: "Server", fd: int, *, main: bool) -> None:
+        self.server = server
+        self.fd = fd
+        self.main = main
+        self.greeted = False
+        self.decoder = wire.Decoder()
+        self.out = bytearray()
+        self.jobs: dict[bytes, Job] = {}
+        self.wants_room = False
+        self.receiving = False
+        os.set_blocking(fd, False)
+        self.watch(wants_room=False)
+
+    def on_ready(self, events: int) -> None:
+        """Move bytes in both directions."""
+        if events & select.POLLOUT:
+            self.flush()
+        if self.fd >= 0 and events & (select.POLLIN | select.POLLHUP | select.POLLERR):
+            self.receive()
+
+    def receive(self) -> None:
+        """Read once and answer every whole frame."""
+        try:
+            data = os.read(self.fd, jobs.READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:  # reset by the peer: the same as its end
+            data = b""
+        if not data:
+            self.close()
+            return
+        self.receiving = True  # what the requests lead to is written at the end, without a round through poll
+        try:
+            for frame in self.decoder.feed(data):
+                self.answer(frame)
+        except wire.MalformedFrameError as problem:
+            self.send(b"error", b"", b"malformed", str(problem).encode())
+            self.flush()
+            self.close()
+        finally:
+            self.receiving = False
+        if self.out and self.fd >= 0:
+            self.flush()
+
+    def answer(self, frame: list[bytes]) -> None:
+        """Carry out one request; what is wrong with it becomes a frame `error`."""
+        kind, request = frame[0], frame[1] if len(frame) > 1 else b""
+        handler = REQUESTS.get(kind)
+        if handler is None or (kind != b"hello" and not self.greeted):
+            raise wire.MalformedFrameError(f"unexpected frame {kind[:40]!r}")
+        try:
+            handler(self, *frame[1:])
+        except Refused as refusal:
+            self.send(b"error", request, refusal.code, str(refusal).encode())
+        except OSError as problem:  # no file descriptor left, say: the lab goes on without this request
+            self.send(b"error", request, b"failed", f"{kind.decode()}: {problem.strerror}".encode())
+        except (TypeError, ValueError) as problem:  # the wrong number of fields, or no number where one belongs
+            raise wire.MalformedFrameError(f"frame {kind[:40]!r}: {problem}") from None
+
+    def send(self, *fields: bytes) -> None:
+        """Queue a frame."""
+        if self.fd < 0:
+            return
+        self.out += wire.encode(*fields)
+        if not self.wants_room and not self.receiving:
+            self.watch(wants_room=True)
+
+    def watch(self, *, wants_room: bool) -> None:
+        """Wait for frames, and for room to write if there is something to write."""
+        self.wants_room = wants_room
+        self.server.watch(self.fd, select.POLLIN | (select.POLLOUT if wants_room else 0), self.on_ready)
+
+    def flush(self) -> None:
+        """Write what the client takes now."""
+        try:
+            while self.out:
+                with memoryview(self.out) as view:
+                    count = os.write(self.fd, view[: jobs.READ_BYTES])
+                del self.out[:count]
+        except BlockingIOError:
+            pass
+        except OSError:  # EPIPE, ECONNRESET: the client is gone
+            self.close()
+            return
+        if self.wants_room != bool(self.out):
+            self.watch(wants_room=bool(self.out))
+        if len(self.out) < QUEUE_HIGH_BYTES:
+            self.server.resume(self)
+
+    def close(self) -> None:
+        """The client is gone: end its jobs, or the whole lab if it was the lab's own client."""
+        if self.main:
+            os._exit(0)
+        self.server.forget(self.fd)
+        os.close(self.fd)
+        self.fd = -1
+        for job in self.jobs.values():
+            job.signal(_signal.SIGKILL)
+        self.server.connections.discard(self)
+
+    def hello(self, _request: bytes, version: bytes, token: bytes) -> None:
+        """Check that both ends speak the same version and that the other one may be here."""
+        if version != wire.VERSION:
+            raise wire.MalformedFrameError(f"the client speaks version {version[:20]!r}, this lab {wire.VERSION!r}")
+        if not self.main and token != self.server.token:
+            raise wire.MalformedFrameError("the token is not this lab's")
+        self.greeted = True
+        self.send(b"hello", b"", wire.VERSION, b"%d" % os.getpid())
+
+    def ping(self, request: bytes) -> None:
+        """Answer at once."""
+        self.send(b"reply", request)
+
+    def list(self, request: bytes) -> None:
+        """Name the network namespaces."""
+        self.send(b"reply", request, *map(os.fsencode, jobs.namespace_names()))
+
+    def end_all(self, request: bytes) -> None:
+        """End every process of the lab but PID 1."""
+        try:
+            os.kill(-1, _signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # there is none
+        self.send(b"reply", request)
+
+    def execute(self, request: bytes, mode: bytes, namespace: bytes, rows: bytes, columns: bytes,
+                *argv: bytes) -> None:
+        """Start a command; its output and its end follow as frames of their own."""
+        if not argv or request in self.jobs or mode not in {b"pipes", b"merged", b"terminal", b"trusted"}:
+            raise ValueError("no command, an id in use, or an unknown mode")
+        if any(b"\0" in word for word in argv):
+            raise ValueError("a word with a NUL byte")
+        job = Job(request)
+        try:
+            job.start(mode, os.fsdecode(namespace), (int(rows), int(columns)), list(argv),
+                      self.server.environment, self.server.trusted)
+        except OSError:
+            job.close()
+            raise
+        self.jobs[request] = job
+        self.server.running[job.pid] = self, job
+        self.send(b"started", request, b"%d" % job.pid)
+        if len(self.out) < QUEUE_HIGH_BYTES:
+            self.server.watch_outputs(self, job)
+
+    def stdin(self, request: bytes, data: bytes) -> None:
+        """Pass input on to a command."""
+        job = self.jobs.get(request)
+        if job is None or job.stdin < 0:
+            self.send(b"taken", request, b"%d" % len(data))
+            return
+        if len(job.pending) + len(data) > wire.STDIN_WINDOW_BYTES:
+            raise ValueError(f"more than {wire.STDIN_WINDOW_BYTES} bytes of stdin on the way")
+        job.pending += data
+        self.feed(job)
+
+    def eof(self, request: bytes) -> None:
+        """End a command's input."""
+        job = self.jobs.get(request)
+        if job is not None and job.stdin >= 0:
+            job.end_input()
+            self.feed(job)
+
+    def feed(self, job: Job) -> None:
+        """Write pending input, and come back when there is room for the rest."""
+        stdin = job.stdin
+        went = job.write()
+        if went:
+            self.send(b"taken", job.request, b"%d" % went)
+        if stdin == job.terminal:
+            events = select.POLLIN | (select.POLLOUT if job.pending else 0)
+            self.server.watch(stdin, events, lambda ready: self.server.on_terminal(self, job, ready))
+        elif job.pending:
+            self.server.watch(stdin, select.POLLOUT, lambda _events: self.feed(job))
+        else:
+            self.server.forget(stdin)
+
+    def signal(self, request: bytes, number: bytes) -> None:
+        """Send a signal to a command's process group."""
+        job = self.jobs.get(request)
+        if job is not None and 0 < int(number) < 65:
+            job.signal(int(number))
+
+    def resize(self, request: bytes, rows: bytes, columns: bytes) -> None:
+        """Set the size of a command's terminal."""
+        job = self.jobs.get(request)
+        if job is not None:
+            job.resize(int(rows), int(columns))
+
+
+REQUESTS: "dict[bytes, Callable[..., None]]" = {
+    b"hello": Connection.hello, b"ping": Connection.ping, b"list": Connection.list, b"endall": Connection.end_all,
+    b"exec": Connection.execute, b"stdin": Connection.stdin, b"eof": Connection.eof,
+    b"signal": Connection.signal, b"resize": Connection.resize,
+}

@@ -1,0 +1,233 @@
+"""One running command of a lab: its processes, its streams, and how it is started."""
+
+import _signal
+import os
+
+from labsupport.sandbox.agent import syscalls
+
+READ_BYTES = 65536
+NAMESPACES = "/run/netns/"
+TIOCSWINSZ = 0x5414
+DEFAULT_SIGNALS = tuple(number for number in range(1, 32) if number not in {_signal.SIGKILL, _signal.SIGSTOP})
+
+
+class Refused(Exception):
+    """A request that cannot be carried out; `code` tells the client which error to raise."""
+
+    def __init__(self, code: bytes, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Job:
+    """A process group in the lab, its leader's streams, and the request that it belongs to.
+
+    Attributes:
+        outputs: streams that are open, by file descriptor: b"stdout" or b"stderr".
+        pending: bytes of stdin that the process has not taken yet.
+    """
+
+    def __init__(self, request: bytes) -> None:
+        self.request = request
+        self.pid = 0
+        self.stdin = -1
+        self.terminal = -1
+        self.outputs: dict[int, bytes] = {}
+        self.pending = bytearray()
+        self.end_of_input = False
+        self.waiting_for_room = False
+
+    def start(self, mode: bytes, namespace: str, size: tuple[int, int], argv: list[bytes],
+              environment: dict[str, str], trusted: int) -> None:
+        """Start `argv` as leader of a new session.
+
+        Args:
+            mode: b"pipes" (two outputs), b"merged" (one), b"terminal" or b"trusted" (two outputs, no stdin, and the
+                host's files instead of the lab's).
+            namespace: a named network namespace, or "" for the lab's first one.
+            size: rows and columns of the terminal.
+            trusted: file descriptor of the tree that "trusted" runs in.
+
+        Raises:
+            Refused: it could not be started.
+        """
+        if namespace:
+            check_namespace(namespace)
+        if mode == b"trusted":
+            self._start_trusted(namespace, argv, trusted)
+            return
+        if namespace:
+            argv = [b"ip", b"netns", b"exec", os.fsencode(namespace), *argv]
+        if mode == b"terminal":
+            self._start_in_terminal(argv, environment, size)
+        else:
+            self._start_with_pipes(argv, environment, merged=mode == b"merged")
+
+    def _start_with_pipes(self, argv: list[bytes], environment: dict[str, str], *, merged: bool) -> None:
+        stdin_read, self.stdin = os.pipe()
+        out_read, out_write = os.pipe()
+        self.outputs[out_read] = b"stdout"
+        theirs = [stdin_read, out_write]
+        error_write = out_write
+        if not merged:
+            error_read, error_write = os.pipe()
+            self.outputs[error_read] = b"stderr"
+            theirs.append(error_write)
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((stdin_read, out_write, error_write))]
+        self._spawn(argv, environment, actions, theirs)
+
+    def _start_in_terminal(self, argv: list[bytes], environment: dict[str, str], size: tuple[int, int]) -> None:
+        self.terminal, other = os.openpty()
+        self.outputs[self.terminal] = b"stdout"
+        self.stdin = self.terminal
+        self.resize(*size)
+        # Opening it as leader of a fresh session makes it the controlling terminal (setsid(2), tty(4)).
+        actions = [(os.POSIX_SPAWN_OPEN, 0, os.ttyname(other), os.O_RDWR, 0),
+                   (os.POSIX_SPAWN_DUP2, 0, 1), (os.POSIX_SPAWN_DUP2, 0, 2)]
+        self._spawn(argv, environment | {"TERM": "xterm-256color"}, actions, [other])
+
+    def _spawn(self, argv: list[bytes], environment: dict[str, str], actions: list, theirs: list[int]) -> None:  # type: ignore[type-arg]
+        try:
+            self.pid = os.posix_spawnp(argv[0], argv, environment, file_actions=actions, setsid=True,
+                                       setsigmask=(), setsigdef=DEFAULT_SIGNALS)
+        except OSError as error:
+            self.close()
+            raise refusal(error, argv) from None
+        finally:
+            for fd in theirs:
+                os.close(fd)
+        self._set_nonblocking()
+
+    def _start_trusted(self, namespace: str, argv: list[bytes], trusted: int) -> None:
+        out_read, out_write = os.pipe()
+        error_read, error_write = os.pipe()
+        try:
+            self.pid = os.fork()
+        except OSError as error:
+            for fd in (out_read, out_write, error_read, error_write):
+                os.close(fd)
+            raise refusal(error, argv) from None
+        if self.pid == 0:
+            _run_trusted(namespace, argv, trusted, out_write, error_write)
+        os.close(out_write)
+        os.close(error_write)
+        self.outputs = {out_read: b"stdout", error_read: b"stderr"}
+        self._set_nonblocking()
+
+    def _set_nonblocking(self) -> None:
+        for fd in (self.stdin, *self.outputs):
+            if fd >= 0:
+                os.set_blocking(fd, False)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the programs in the terminal its new size."""
+        if self.terminal >= 0:
+            import fcntl  # noqa: PLC0415  (only terminals need it)
+
+            size = b"".join([value.to_bytes(2, "little") for value in (rows & 0xFFFF, columns & 0xFFFF, 0, 0)])
+            fcntl.ioctl(self.terminal, TIOCSWINSZ, size)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process group."""
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            pass  # every process of the group has ended on its own in this moment
+
+    def write(self) -> int:
+        """Pass pending stdin on as far as it goes without waiting; return how many bytes went."""
+        went = 0
+        try:
+            while self.pending:
+                count = os.write(self.stdin, self.pending[:READ_BYTES])
+                del self.pending[:count]
+                went += count
+        except BlockingIOError:
+            return went
+        except OSError:  # the process closed its end (EPIPE), or the terminal hung up (EIO): nobody will read it
+            went += len(self.pending)
+            self.pending.clear()
+        if self.end_of_input and not self.pending and self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+        return went
+
+    def end_input(self) -> None:
+        """Let the process see the end of its input once it has taken what is pending."""
+        if self.terminal >= 0:
+            self.pending += b"\x04"  # what Ctrl-D sends: VEOF of termios(3)
+        else:
+            self.end_of_input = True
+
+    def close(self) -> None:
+        """Close what is open; the process may go on."""
+        for fd in {self.stdin, *self.outputs} - {-1}:
+            os.close(fd)
+        self.stdin = self.terminal = -1
+        self.outputs = {}
+
+
+def read_available(fd: int, limit: int) -> tuple[bytes, bool]:
+    """Read what is there now, `limit` bytes at most; the flag says whether the stream has ended."""
+    data = bytearray()
+    while len(data) < limit:
+        try:
+            part = os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return bytes(data), False
+        except OSError:  # EIO: the last process has closed the terminal
+            return bytes(data), True
+        if not part:
+            return bytes(data), True
+        data += part
+    return bytes(data), False
+
+
+def namespace_names() -> list[str]:
+    """Return the network namespaces that `ip netns list` shows, sorted."""
+    try:
+        return sorted(os.listdir(NAMESPACES))
+    except FileNotFoundError:
+        return []
+
+
+def check_namespace(name: str) -> None:
+    """Refuse a network namespace that is not there."""
+    if "/" in name or name in {".", ".."} or not os.path.exists(NAMESPACES + name):
+        raise Refused(b"no-namespace", ", ".join(namespace_names()))
+
+
+def refusal(error: OSError, argv: list[bytes]) -> Refused:
+    """Say which error of the client a failed start stands for."""
+    if error.errno == 11:  # EAGAIN: RLIMIT_NPROC
+        return Refused(b"process-limit", os.fsdecode(argv[0]))
+    if error.errno in {2, 13, 20}:  # ENOENT, EACCES, ENOTDIR
+        return Refused(b"no-command", f"{os.fsdecode(argv[0])}: {error.strerror}")
+    return Refused(b"failed", f"{os.fsdecode(argv[0])}: {error.strerror}")
+
+
+def _run_trusted(namespace: str, argv: list[bytes], trusted: int, out: int, error: int) -> None:
+    try:
+        os.setsid()
+        if namespace:
+            syscalls.setns(os.open(NAMESPACES + namespace, os.O_RDONLY | os.O_CLOEXEC), syscalls.CLONE_NEWNET)
+        os.fchdir(trusted)
+        os.chroot(".")
+        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        for number, fd in enumerate((null, out, error)):
+            os.dup2(fd, number)
+        for signal_number in DEFAULT_SIGNALS:
+            _signal.signal(signal_number, _signal.SIG_DFL)
+        path = "/usr/sbin:/usr/bin:/sbin:/bin"
+        for folder in path.split(":"):
+            try:
+                os.execve(os.fsencode(folder) + b"/" + argv[0], argv, {"PATH": path, "LC_ALL": "C.UTF-8"})
+            except FileNotFoundError:
+                continue
+        os.write(error, os.fsencode(argv[0]) + b": not found on the host\n")
+    except OSError as problem:
+        os.write(error, str(problem).encode() + b"\n")
+    finally:
+        os._exit(127)
+
+

@@ -1,0 +1,211 @@
+"""PID 1 of a lab: waits for requests, output, the ends of processes and the end of its client.
+
+It never blocks but in `poll`: what a client does not take is queued, and a command that prints into a full queue is no
+longer read, so it waits. When the client is gone, in whatever way, PID 1 exits, and with it the kernel ends every
+process and every namespace of the lab (pid_namespaces(7)). End of file on the stream is not enough to know that,
+since a fork of the client may hold a copy of it; so the client's pidfd is watched as well.
+"""
+
+import _signal
+import _socket
+import os
+import select
+
+from labsupport.sandbox.agent import jobs, wire
+from labsupport.sandbox.agent.client import QUEUE_HIGH_BYTES, Connection
+from labsupport.sandbox.agent.jobs import Job
+
+TYPE_CHECKING = False  # typing itself is slow to import
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Handler = Callable[[int], object]
+
+LONGEST_PIPE_BYTES = 1 << 20
+MOST_CONNECTIONS = 32
+IFF_UP, SIOCGIFFLAGS, SIOCSIFFLAGS = 1, 0x8913, 0x8914
+
+
+def run(stream: int, client: int, listener: int, trusted: int, settings: dict) -> None:  # type: ignore[type-arg]
+    """Serve until the client is gone. Does not return."""
+    _loopback_up()
+    server = Server(trusted, settings)
+    try:
+        server.watch(client, select.POLLIN, lambda _events: os._exit(0))
+        server.watch(listener, select.POLLIN, lambda _events: server.accept(listener))
+        server.add_connection(stream, main=True)
+        server.serve()
+    except BaseException:  # the last words of PID 1, which has no other place to say them
+        import traceback  # noqa: PLC0415
+
+        os.set_blocking(stream, False)
+        os.write(stream, wire.encode(b"failed", b"", b"serving", traceback.format_exc().encode()[-4000:], b"0"))
+    os._exit(1)
+
+
+def _loopback_up() -> None:
+    """A lab's first network namespace is like a machine after its start: lo is up."""
+    import fcntl  # noqa: PLC0415
+
+    with _Socket() as control:
+        request = bytearray(b"lo".ljust(40, b"\0"))
+        fcntl.ioctl(control.fileno(), SIOCGIFFLAGS, request)
+        request[16] |= IFF_UP
+        fcntl.ioctl(control.fileno(), SIOCSIFFLAGS, request)
+
+
+class _Socket(_socket.socket):
+    def __enter__(self) -> "_Socket":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Server:
+    """The event loop and what all clients share."""
+
+    def __init__(self, trusted: int, settings: dict) -> None:  # type: ignore[type-arg]
+        self.trusted = trusted
+        self.token: bytes = settings["token"]
+        self.environment: dict[str, str] = settings["environment"]
+        self.poll = select.poll()
+        self.handlers: dict[int, Handler] = {}
+        self.connections: set[Connection] = set()
+        self.running: dict[int, tuple[Connection, Job]] = {}
+        ended_read, ended_write = os.pipe()
+        for fd in (ended_read, ended_write):
+            os.set_blocking(fd, False)
+        for number in (_signal.SIGINT, _signal.SIGPIPE):
+            _signal.signal(number, _signal.SIG_DFL if number == _signal.SIGINT else _signal.SIG_IGN)
+        _signal.set_wakeup_fd(ended_write, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, lambda *_: None)
+        self.watch(ended_read, select.POLLIN, lambda _events: self.on_child(ended_read))
+
+    def watch(self, fd: int, events: int, handler: "Handler") -> None:
+        """Call `handler` with the events of `fd` from now on."""
+        self.handlers[fd] = handler
+        self.poll.register(fd, events)
+
+    def forget(self, fd: int) -> None:
+        """Watch `fd` no longer."""
+        if self.handlers.pop(fd, None) is not None:
+            self.poll.unregister(fd)
+
+    def serve(self) -> None:
+        """Wait and handle, for ever."""
+        while True:
+            for fd, events in self.poll.poll():
+                handler = self.handlers.get(fd)
+                if handler is not None:  # an earlier event of this round may have closed it
+                    handler(events)
+
+    def add_connection(self, fd: int, *, main: bool) -> None:
+        """Take a client on."""
+        self.connections.add(Connection(self, fd, main=main))
+
+    def accept(self, listener: int) -> None:
+        """Take on a client that knocks; without the token it will not get far."""
+        socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, os.dup(listener))
+        try:
+            fd, _ = socket._accept()  # type: ignore[attr-defined]
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        finally:
+            socket.close()
+        os.set_inheritable(fd, False)
+        if len(self.connections) > MOST_CONNECTIONS:
+            os.close(fd)
+        else:
+            self.add_connection(fd, main=False)
+
+    def watch_outputs(self, connection: Connection, job: Job) -> None:
+        """Read what a command prints."""
+        for fd in job.outputs:
+            if fd == job.terminal:
+                self.watch(fd, select.POLLIN, lambda ready: self.on_terminal(connection, job, ready))
+            else:
+                self.watch(fd, select.POLLIN, self.output_handler(connection, job, fd))
+
+    def output_handler(self, connection: Connection, job: Job, fd: int) -> "Handler":
+        """Return what to do when a command has printed something."""
+        return lambda _events: self.on_output(connection, job, fd)
+
+    def discard_handler(self, job: Job, fd: int) -> "Handler":
+        """Return what to do when what is left of an ended command prints something."""
+        return lambda _events: self.discard(job, fd)
+
+    def on_terminal(self, connection: Connection, job: Job, events: int) -> None:
+        """Move bytes in both directions of a terminal."""
+        if events & select.POLLOUT:
+            connection.feed(job)
+        if events & (select.POLLIN | select.POLLHUP) and job.terminal >= 0:
+            self.on_output(connection, job, job.terminal)
+
+    def on_output(self, connection: Connection, job: Job, fd: int) -> None:
+        """Pass on what a command printed, and stop reading while its client has too much to take."""
+        data, ended = jobs.read_available(fd, jobs.READ_BYTES)
+        if data and connection.fd >= 0:
+            connection.send(job.outputs[fd], job.request, data)
+        if ended:
+            self.close_output(job, fd)
+        if len(connection.out) >= QUEUE_HIGH_BYTES:
+            for other in connection.jobs.values():
+                for output in other.outputs:
+                    self.forget(output)
+
+    def close_output(self, job: Job, fd: int) -> None:
+        """Forget a stream that has ended."""
+        self.forget(fd)
+        job.outputs.pop(fd, None)
+        if fd == job.terminal:
+            job.stdin = job.terminal = -1
+        os.close(fd)
+
+    def resume(self, connection: Connection) -> None:
+        """Read again what this client's commands print."""
+        for job in connection.jobs.values():
+            if any(fd not in self.handlers for fd in job.outputs):
+                self.watch_outputs(connection, job)
+
+    def on_child(self, ended_read: int) -> None:
+        """Collect every process that has ended, orphans too, and report those that a client started."""
+        try:
+            os.read(ended_read, 4096)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self.running:
+                self.finish(*self.running.pop(pid), os.waitstatus_to_exitcode(status))
+
+    def finish(self, connection: Connection, job: Job, status: int) -> None:
+        """Report a command's end, after everything that it had printed by then."""
+        for fd, stream in list(job.outputs.items()):
+            data, ended = jobs.read_available(fd, LONGEST_PIPE_BYTES)
+            for start in range(0, len(data), jobs.READ_BYTES):
+                connection.send(stream, job.request, data[start : start + jobs.READ_BYTES])
+            if ended or fd == job.terminal:
+                self.close_output(job, fd)
+            else:
+                # A process in the background still has it: were it closed, that one's next line would kill it.
+                self.watch(fd, select.POLLIN, self.discard_handler(job, fd))
+        if job.stdin >= 0:
+            self.forget(job.stdin)
+            os.close(job.stdin)
+            job.stdin = -1
+        connection.jobs.pop(job.request, None)
+        connection.send(b"exit", job.request, b"%d" % status)
+
+    def discard(self, job: Job, fd: int) -> None:
+        """Throw away what a process in the background prints after its command has ended."""
+        _, ended = jobs.read_available(fd, jobs.READ_BYTES)
+        if ended:
+            self.close_output(job, fd)
+
+

@@ -1,0 +1,64 @@
+"""Keeps Ctrl-C from tearing a frame in two.
+
+Python raises KeyboardInterrupt between any two steps of the main thread, also right after bytes were taken from a
+socket and before they were kept. A client that lost bytes that way could never understand its stream again. So while
+bytes are moved the interrupt is noted only, the wait ends at once, and it is raised when all bytes are in their place.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+
+
+class Interrupts:
+    """Holds interrupts back inside a `with` block; outside the main thread there are none to hold.
+
+    Attributes:
+        wake: becomes readable when an interrupt was noted; for `poll`.
+    """
+
+    def __init__(self) -> None:
+        self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._noted = False
+        self._previous: object = None
+        self._depth = 0
+
+    def close(self) -> None:
+        """Give the event descriptor back."""
+        os.close(self.wake)
+
+    def pending(self) -> bool:
+        """Whether an interrupt waits for the calling thread to come to an end."""
+        return self._noted and threading.current_thread() is threading.main_thread()
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self._noted = True
+        os.eventfd_write(self.wake, 1)
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            if self._depth == 0:
+                previous = signal.getsignal(signal.SIGINT)
+                if callable(previous):
+                    self._previous = previous
+                    signal.signal(signal.SIGINT, self._note)
+            self._depth += 1
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._depth -= 1
+        if self._depth:
+            return
+        previous, self._previous = self._previous, None
+        if callable(previous):
+            signal.signal(signal.SIGINT, previous)
+        if self._noted:
+            self._noted = False
+            os.eventfd_read(self.wake)
+            if callable(previous):
+                previous(signal.SIGINT, None)

@@ -1,0 +1,189 @@
+"""`Lab`: one private Linux, and everything that can be asked of it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from labsupport.errors import LabClosed, LabError
+from labsupport.sandbox.connection import Connection
+from labsupport.sandbox.launch import launch, make_settings
+from labsupport.sandbox.process import Completed, Process
+from labsupport.sandbox.run import Echo, print_output, run_to_end
+from labsupport.sandbox.running import RunningLab, announce, connect, new_listener
+
+DEFAULT_TIMEOUT_S = 60.0
+DEFAULT_OUTPUT_BYTES = 4 << 20
+DEFAULT_PROCESSES = 1024
+
+
+class Lab:
+    """A private Linux: network, processes, mounts and host name of its own, and root in it, on this machine's kernel.
+
+    It makes visible what a container is made of: the same kernel features (namespaces(7)) that a container runtime
+    uses. Nothing in it reaches the host, and when the process that made it ends, in whatever way, it is gone.
+
+    Args:
+        name: how it is called in lists and messages.
+        work: a host folder that the lab may write to, seen under its own path; none by default.
+        visible: more host folders that stay readable although they lie in a hidden one (home folders are).
+        process_limit: how many processes and threads may run in it at once.
+        socket_path: where further clients find it, for those in another network namespace; the default, an abstract
+            Unix socket, leaves nothing on disk.
+
+    Raises:
+        LabUnavailable: this machine does not allow it; `labsupport doctor` says why.
+
+    Effects and privileges: starts one process, the lab's PID 1, as a child of this one. Needs no privileges. Started
+    by root, the lab's root is an unprivileged user of the host as well.
+
+    Source: user_namespaces(7), pid_namespaces(7), mount_namespaces(7).
+    """
+
+    def __init__(self, name: str = "lab", *, work: str | Path | None = None, visible: Sequence[str | Path] = (),
+                 process_limit: int = DEFAULT_PROCESSES, socket_path: Path | None = None) -> None:
+        work_folder = None if work is None else Path(work)
+        if work_folder is not None and not work_folder.is_dir():
+            raise LabError("the lab's work folder is not there", where=str(work), expected="a folder",
+                           next_step="make it first, or leave `work` out")
+        token = secrets.token_hex(16)
+        listener, address = new_listener(socket_path)
+        with listener:
+            settings = make_settings(work=work_folder, visible=tuple(map(Path, visible)),
+                                     process_limit=process_limit, token=token.encode())
+            stream, pid = launch(settings, listener)
+        notebook = os.environ.get("JPY_SESSION_NAME", "")
+        announcement = RunningLab(name, address, token, os.getpid(), notebook, time.time())
+        self._set_up(name, Connection(stream, name), pid, announcement)
+
+    def _set_up(self, name: str, connection: Connection, pid: int, announcement: RunningLab | None) -> None:
+        self.name = name
+        self.announcement = announcement
+        self._connection = connection
+        memory = -1 if announcement is None else announce(announcement)
+        self._finalizer = weakref.finalize(self, _end, connection, pid, memory, os.getpid())
+
+    @classmethod
+    def join(cls, address: str, token: str, name: str = "lab") -> Lab:
+        """Return a second handle on a lab that another process made; closing it leaves the lab running.
+
+        Raises:
+            LabClosed: nobody answers at `address`.
+            ProtocolError: the token is wrong, or the other side is of another version.
+        """
+        try:
+            connection = Connection(connect(address), name)
+        except OSError as error:
+            raise LabClosed(f"the lab {name} cannot be reached", where=address, observed=str(error),
+                            next_step="it may have ended; `labsupport shell` lists the labs that run") from None
+        try:
+            connection.greet(token.encode())
+        except BaseException:
+            connection.close()
+            raise
+        lab = cls.__new__(cls)
+        lab._set_up(name, connection, 0, None)
+        return lab
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed or has ended."""
+        return not self._finalizer.alive or self._connection.ended
+
+    def run(self, command: str | Sequence[str], *, namespace: str = "", stdin: str | bytes | None = None,
+            timeout_s: float = DEFAULT_TIMEOUT_S, max_output_bytes: int = DEFAULT_OUTPUT_BYTES,
+            echo: bool | Echo = True, merge: bool = False) -> Completed:
+        """Run a command to its end, showing its output as it comes.
+
+        Args:
+            command: a line for bash, or a program and its arguments.
+            namespace: the named network namespace to run it in; "" is the lab's first one.
+            stdin: what it reads; nothing by default.
+            timeout_s: after so many seconds its process group is ended.
+            max_output_bytes: when it has printed more, its process group is ended.
+            echo: False to keep quiet, or a function that takes "stdout" or "stderr" and text.
+            merge: let both outputs go into stdout, in the order in which they were printed.
+
+        Raises:
+            CommandTimeout, OutputLimitExceeded: see above; what was printed is in the message.
+            CommandNotFound, NamespaceNotFound, ProcessLimitReached: it could not start.
+            LabClosed, LabDied: there is no lab to run it in.
+        """
+        process = self.start(command, namespace=namespace, merge=merge)
+        show: Echo | None = (print_output if echo else None) if isinstance(echo, bool) else echo
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        return run_to_end(process, data=data, timeout_s=timeout_s, max_output_bytes=max_output_bytes, echo=show)
+
+    def start(self, command: str | Sequence[str], *, namespace: str = "", merge: bool = False,
+              terminal: tuple[int, int] | None = None) -> Process:
+        """Start a command and return at once.
+
+        Args:
+            command: a line for bash, or a program and its arguments.
+            namespace: the named network namespace to run it in.
+            merge: let both outputs go into stdout.
+            terminal: give it a terminal of so many rows and columns instead of pipes.
+
+        Raises:
+            CommandNotFound, NamespaceNotFound, ProcessLimitReached: it could not start.
+            LabClosed, LabDied: there is no lab to run it in.
+        """
+        argv = ["bash", "-c", command] if isinstance(command, str) else list(command)
+        mode = "terminal" if terminal else "merged" if merge else "pipes"
+        return Process(self._connection, argv, mode=mode, namespace=namespace, size=terminal or (0, 0))
+
+    def observe(self, argv: Sequence[str], *, namespace: str = "", timeout_s: float = 10.0) -> Completed:
+        """Run one of the host's own programs on the lab's network, out of the lab's reach.
+
+        A check must not be fooled: whatever the lab's root mounted over `ip`, put on the PATH or into /etc, this
+        program, its libraries and its environment are the host's. It sees the lab's network namespace and nothing else.
+        """
+        process = Process(self._connection, argv, mode="trusted", namespace=namespace, size=(0, 0))
+        return run_to_end(process, data=None, timeout_s=timeout_s, max_output_bytes=DEFAULT_OUTPUT_BYTES, echo=None)
+
+    def namespaces(self) -> list[str]:
+        """Return the names that `ip netns list` shows in the lab, sorted."""
+        return [os.fsdecode(name) for name in self._connection.call(b"list")]
+
+    def ping(self) -> None:
+        """Ask the agent for a sign of life.
+
+        Raises:
+            LabClosed, LabDied: there is none.
+        """
+        self._connection.call(b"ping")
+
+    def end_processes(self) -> None:
+        """End every process in the lab with SIGKILL; its network stays as it is."""
+        self._connection.call(b"endall")
+
+    def close(self) -> None:
+        """End the lab and everything in it; a joined lab is only left. Closing twice is no error."""
+        self._finalizer()
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Lab {self.name!r}, {'closed' if self.closed else 'running'}>"
+
+
+def _end(connection: Connection, pid: int, memory: int, owner: int) -> None:
+    """Close the stream; the agent sees it and exits, and the kernel ends what it had started."""
+    connection.close()
+    if memory >= 0:
+        os.close(memory)
+    if pid and os.getpid() == owner:
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:
+            return  # somebody in this process collects all children

@@ -1,0 +1,174 @@
+"""A command that runs in a lab, and what is left of it when it has ended."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from labsupport.errors import (
+    CommandFailed,
+    CommandNotFound,
+    LabDied,
+    LabError,
+    NamespaceNotFound,
+    ProcessLimitReached,
+)
+from labsupport.sandbox.agent import wire
+from labsupport.sandbox.connection import REQUEST_DEADLINE_S, Connection
+
+_CHUNK_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A command that has ended.
+
+    Attributes:
+        command: as it can be pasted into a shell.
+        exit_status: 0 for success; negative when a signal ended it.
+        stdout_bytes: everything it printed to its standard output.
+        stderr_bytes: everything it printed to its standard error.
+        namespace: the network namespace that it ran in, "" for the lab's first one.
+    """
+
+    command: str
+    exit_status: int
+    stdout_bytes: bytes = field(repr=False)
+    stderr_bytes: bytes = field(repr=False)
+    namespace: str = ""
+
+    @property
+    def stdout(self) -> str:
+        """Standard output as text; bytes that are no UTF-8 appear as \\xNN."""
+        return self.stdout_bytes.decode(errors="backslashreplace")
+
+    @property
+    def stderr(self) -> str:
+        """Standard error as text; bytes that are no UTF-8 appear as \\xNN."""
+        return self.stderr_bytes.decode(errors="backslashreplace")
+
+    def check(self) -> Completed:
+        """Return this if the command succeeded.
+
+        Raises:
+            CommandFailed: its exit status was not 0.
+        """
+        if self.exit_status:
+            raise CommandFailed(
+                "a command failed in the lab", where=place(self.namespace), command=self.command,
+                exit_status=self.exit_status, expected="exit status 0",
+                log_tail="\n".join((self.stderr or self.stdout).splitlines()[-10:]),
+                next_step="read its last output; `labsupport shell` opens a terminal in this lab to try it by hand",
+            )
+        return self
+
+
+def place(namespace: str) -> str:
+    """Return how a namespace is called in a message."""
+    return f"network namespace {namespace}" if namespace else "the lab's first network namespace"
+
+
+class Process:
+    """A command under way in a lab; made by `Lab.start`.
+
+    Several may run at once. Its output waits in the lab until `read` takes it, so a command that prints much and is
+    never read comes to a halt, as in a shell pipe.
+    """
+
+    def __init__(self, connection: Connection, argv: Sequence[str], *, mode: str, namespace: str,
+                 size: tuple[int, int]) -> None:
+        self.command = shlex.join(argv)
+        self.namespace = namespace
+        self._connection = connection
+        rows, columns = size
+        self._channel = connection.open(
+            b"exec", mode.encode(), namespace.encode(), b"%d" % rows, b"%d" % columns,
+            *[word.encode(errors="surrogateescape") for word in argv],
+        )
+        if not connection.wait(self._channel.answered, REQUEST_DEADLINE_S):
+            raise LabDied("the lab does not answer", where=place(namespace), command=self.command,
+                          expected=f"the command starts within {REQUEST_DEADLINE_S:g} s", observed="silence",
+                          next_step="close the lab and make a new one")
+        if self._channel.refusal:
+            connection.forget(self._channel)
+            raise self._refused(*self._channel.refusal)
+
+    @property
+    def pid(self) -> int:
+        """Its process id inside the lab, which is its process group's and its session's as well."""
+        return self._channel.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs (as far as was read); negative when a signal ended it."""
+        return self._channel.exit_status
+
+    def read(self, timeout_s: float | None = None) -> list[tuple[str, bytes]]:
+        """Wait for output or for the end, and return the output: pairs of "stdout" or "stderr" and bytes.
+
+        An empty list means that the command has ended, if `exit_status` is set, or that `timeout_s` has passed.
+        """
+        channel = self._channel
+        self._connection.wait(lambda: bool(channel.output) or channel.exit_status is not None, timeout_s)
+        output, channel.output = channel.output, []
+        if channel.exit_status is not None:
+            self._connection.forget(channel)
+        return [(stream.decode(), data) for stream, data in output]
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to its standard input; waits while the process does not take them."""
+        channel = self._channel
+        room = wire.STDIN_WINDOW_BYTES - _CHUNK_BYTES
+        for start in range(0, len(data), _CHUNK_BYTES):
+            chunk = data[start : start + _CHUNK_BYTES]
+            self._connection.wait(lambda: channel.untaken_bytes <= room or channel.exit_status is not None, None)
+            if channel.exit_status is not None:
+                return
+            channel.untaken_bytes += len(chunk)
+            self._connection.send(channel, b"stdin", chunk)
+
+    def close_stdin(self) -> None:
+        """End its standard input."""
+        self._connection.send(self._channel, b"eof")
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to its whole process group; without effect when it has ended."""
+        if self.exit_status is None:
+            self._connection.send(self._channel, b"signal", b"%d" % number)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Set the size of its terminal."""
+        self._connection.send(self._channel, b"resize", b"%d" % rows, b"%d" % columns)
+
+    def stop(self, patience_s: float = 2.0) -> None:
+        """End it: SIGTERM to its process group, and SIGKILL to what is left after `patience_s` seconds."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            self.send_signal(number)
+            if self._connection.wait(lambda: self._channel.exit_status is not None, patience_s):
+                break
+        self._connection.forget(self._channel)
+
+    def _refused(self, code: str, text: str) -> LabError:
+        where = place(self.namespace)
+        if code == "no-namespace":
+            return NamespaceNotFound(
+                f"no network namespace is called {self.namespace!r}", where="this lab", command=self.command,
+                expected=f"one of: {text}" if text else "a namespace made by `ip netns add NAME`",
+                observed="" if text else "the lab has no named namespace yet",
+                next_step="check the spelling, or make it: ip netns add " + shlex.quote(self.namespace),
+            )
+        if code == "no-command":
+            return CommandNotFound(
+                f"the lab has no such program: {text}", where=where, command=self.command,
+                expected="a program on the lab's PATH",
+                next_step="check the spelling; `labsupport doctor` lists the tools that labs use and how to get them",
+            )
+        if code == "process-limit":
+            return ProcessLimitReached(
+                "the lab has as many processes as it may have", where=where, command=self.command,
+                next_step="end some of them: lab.end_processes() ends all; a new lab starts empty",
+            )
+        return LabError("the lab could not start a command", where=where, command=self.command, observed=text,
+                        next_step="close what runs in the lab, or make a new lab")
