@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import weakref
 from types import FrameType, TracebackType
 
 
@@ -22,13 +23,10 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        weakref.finalize(self, os.close, self.wake)
         self._noted = False
         self._previous: object = None
         self._depth = 0
-
-    def close(self) -> None:
-        """Give the event descriptor back."""
-        os.close(self.wake)
 
     def pending(self) -> bool:
         """Whether an interrupt waits for the calling thread to come to an end."""

@@ -133,9 +133,8 @@ class Lab:
             CommandNotFound, NamespaceNotFound, ProcessLimitReached: it could not start.
             LabClosed, LabDied: there is no lab to run it in.
         """
-        argv = ["bash", "-c", command] if isinstance(command, str) else list(command)
         mode = "terminal" if terminal else "merged" if merge else "pipes"
-        return Process(self._connection, argv, mode=mode, namespace=namespace, size=terminal or (0, 0))
+        return Process(self._connection, command, mode=mode, namespace=namespace, size=terminal or (0, 0))
 
     def observe(self, argv: Sequence[str], *, namespace: str = "", timeout_s: float = 10.0) -> Completed:
         """Run one of the host's own programs on the lab's network, out of the lab's reach.
@@ -143,7 +142,7 @@ class Lab:
         A check must not be fooled: whatever the lab's root mounted over `ip`, put on the PATH or into /etc, this
         program, its libraries and its environment are the host's. It sees the lab's network namespace and nothing else.
         """
-        process = Process(self._connection, argv, mode="trusted", namespace=namespace, size=(0, 0))
+        process = Process(self._connection, argv, mode="trusted", namespace=namespace)
         return run_to_end(process, data=None, timeout_s=timeout_s, max_output_bytes=DEFAULT_OUTPUT_BYTES, echo=None)
 
     def namespaces(self) -> list[str]:

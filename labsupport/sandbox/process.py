@@ -77,9 +77,10 @@ class Process:
     never read comes to a halt, as in a shell pipe.
     """
 
-    def __init__(self, connection: Connection, argv: Sequence[str], *, mode: str, namespace: str,
-                 size: tuple[int, int]) -> None:
-        self.command = shlex.join(argv)
+    def __init__(self, connection: Connection, command: str | Sequence[str], *, mode: str, namespace: str = "",
+                 size: tuple[int, int] = (0, 0)) -> None:
+        argv = ["bash", "-c", command] if isinstance(command, str) else command
+        self.command = command if isinstance(command, str) else shlex.join(command)
         self.namespace = namespace
         self._connection = connection
         rows, columns = size

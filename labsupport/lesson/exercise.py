@@ -1,0 +1,177 @@
+"""Exercises that check themselves.
+
+A check looks at the live system and says what holds and what does not yet, with a hint, never the solution:
+
+    with check("two-rooms", lab, answer) as c:
+        c.needs("there is a namespace red", "red" in lab.namespaces(), hint="ip netns add NAME")
+        c.holds("red has 10.0.0.1/24", ..., points=1)
+
+It never raises. A teacher's grader runs the very same cell, from the course's own notebook and in a process of its
+own, with a lab that the student's code could not have faked, and with `answer` as plain data.
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from IPython.display import display
+
+from labsupport.errors import LabError
+from labsupport.sandbox import Lab
+
+MAX_NESTING = 5
+_KINDS = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "True or False",
+          list: "a list", dict: "a dictionary"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that a check looked at.
+
+    Attributes:
+        text: what should hold, as a sentence.
+        ok: whether it does.
+        points: what it earns; 0 for something the whole exercise needs.
+        needed: without it the exercise earns nothing.
+        hint: what to look at next; shown only if it does not hold.
+    """
+
+    text: str
+    ok: bool
+    points: int = 0
+    needed: bool = False
+    hint: str = ""
+
+
+class NotData(ValueError):
+    """An answer is something else than numbers, texts, and lists, sets and dictionaries of these."""
+
+
+def as_data(value: object, depth: int = 0) -> Any:
+    """Return an answer as plain data: tuples and sets become lists (sets sorted), keys become texts.
+
+    Raises:
+        NotData: it is something else, or nested too deeply.
+    """
+    if value is None or value is ... or isinstance(value, bool | int | float | str):
+        return value
+    if depth >= MAX_NESTING:
+        raise NotData(f"more than {MAX_NESTING} lists inside each other")
+    if isinstance(value, set | frozenset):
+        return sorted((as_data(item, depth + 1) for item in value), key=repr)
+    if isinstance(value, list | tuple):
+        return [as_data(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {str(key): as_data(item, depth + 1) for key, item in value.items()}
+    raise NotData(f"a {type(value).__name__}")
+
+
+class Check:
+    """What a check found; used as a context manager in a check cell.
+
+    Args:
+        exercise: the exercise's id, the one in the cell's metadata.
+        lab: the lab to look at.
+        answer: the student's value, for exercises that ask for one.
+
+    Attributes:
+        answer: the value as plain data; `...` while there is none.
+        items: what was looked at so far.
+    """
+
+    def __init__(self, exercise: str, lab: Lab, answer: object = None) -> None:
+        self.exercise = exercise
+        self.lab = lab
+        self.items: list[Item] = []
+        self.answer: Any = ...
+        try:
+            self.answer = as_data(answer)
+        except NotData as problem:
+            self.needs(f"the answer is a number, a text, or a list of these, not {problem}", ok=False)
+
+    def needs(self, text: str, ok: object, *, hint: str = "") -> bool:
+        """Note something without which the exercise earns nothing; return whether it holds."""
+        self.items.append(Item(text, bool(ok), needed=True, hint=hint))
+        return bool(ok)
+
+    def holds(self, text: str, ok: object, *, points: int = 1, hint: str = "") -> bool:
+        """Note something that earns points; return whether it holds."""
+        self.items.append(Item(text, bool(ok), points=points, hint=hint))
+        return bool(ok)
+
+    def needs_answer(self, *kinds: type) -> bool:
+        """Note whether there is an answer of one of these types yet (bool is not taken for int)."""
+        if self.answer is ...:
+            hint = "write it behind `answer =`, run that cell, then this one"
+            return self.needs("there is an answer", ok=False, hint=hint)
+        names = " or ".join(_KINDS[kind] for kind in kinds)
+        return self.needs(f"the answer is {names}", type(self.answer) in kinds)
+
+    @property
+    def possible(self) -> int:
+        """The points of the items that were looked at."""
+        return sum(item.points for item in self.items)
+
+    @property
+    def earned(self) -> int:
+        """The points of those that hold, or 0 if something needed is missing."""
+        if any(item.needed and not item.ok for item in self.items):
+            return 0
+        return sum(item.points for item in self.items if item.ok)
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything holds."""
+        return bool(self.items) and all(item.ok for item in self.items)
+
+    def __enter__(self) -> Check:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> bool:
+        """Take a failed look as a result: what could not be seen does not hold."""
+        if isinstance(error, LabError):
+            self.needs(f"the check can look at everything; it stopped: {error.what}", ok=False, hint=error.next_step)
+        elif isinstance(error, Exception):
+            self.needs(f"the check can look at everything; it stopped: {type(error).__name__}: {error}", ok=False,
+                       hint="the state is one that the check did not expect; compare it with the task")
+        self.finish()
+        return error is None or isinstance(error, Exception)
+
+    def finish(self) -> None:
+        """Called once, when everything was looked at; a grader keeps the result here."""
+
+    def __repr__(self) -> str:
+        good = sum(item.ok for item in self.items)
+        head = f"{self.exercise}: {'done' if self.passed else 'not yet'}, {good} of {len(self.items)} hold"
+        lines = [head]
+        for item in self.items:
+            lines.append(f"  {'[x]' if item.ok else '[ ]'} {item.text}")
+            if not item.ok and item.hint:
+                lines.append(f"      hint: {item.hint}")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for item in self.items:
+            sign, word = ("✓", "holds") if item.ok else ("✗", "not yet")
+            hint = f"<br><em>Hint: {html.escape(item.hint)}</em>" if item.hint and not item.ok else ""
+            text = html.escape(item.text)
+            rows.append(f'<li><span aria-hidden="true">{sign}</span> <b>{word}:</b> {text}{hint}</li>')
+        head = f"{'✓ Done' if self.passed else '✗ Not yet'}: exercise {html.escape(self.exercise)}"
+        border = "var(--jp-success-color1, #2e7d32)" if self.passed else "var(--jp-warn-color1, #b26a00)"
+        return (f'<div style="border-left:4px solid {border};padding:0.2em 0.8em"><b>{head}</b>'
+                f'<ul style="list-style:none;padding-left:0;margin:0.3em 0">{"".join(rows)}</ul></div>')
+
+
+class _ShownCheck(Check):
+    def finish(self) -> None:
+        display(self)  # type: ignore[no-untyped-call]
+
+
+def check(exercise: str, lab: Lab, answer: object = None) -> Check:
+    """Return a check that shows its result under the cell. See `Check`."""
+    return _ShownCheck(exercise, lab, answer)

@@ -1,0 +1,116 @@
+"""`%%lab` and `%%ns NAME`: shell lines that run in the notebook's lab.
+
+    %%lab
+    ip netns add red
+    ip netns list
+
+    %%ns red --timeout 10
+    ip -br addr
+
+Each cell is a new bash, as in a script: variables and `cd` end with it, what was put in the background (`&`) goes on.
+Both outputs appear in the order in which they were printed, then the exit status. Ctrl-C (or the stop button) goes to
+the commands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from types import SimpleNamespace
+from typing import NoReturn
+
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, cell_magic, magics_class
+from IPython.display import display
+
+from labsupport.errors import LabError, LessonError
+from labsupport.lesson.session import current_lab
+
+DEFAULT_TIMEOUT_S = 60.0
+MAX_SHOWN_BYTES = 1 << 20
+
+
+class _Options(argparse.ArgumentParser):
+    """Options of a magic; what is wrong with them is an error of the notebook, not the end of its kernel."""
+
+    def error(self, message: str) -> NoReturn:
+        raise LessonError(
+            f"%%{self.prog}: {message}", where="the first line of this cell",
+            expected=self.format_usage().replace("usage: ", "%%").strip(),
+            next_step="correct the first line; the commands themselves go below it",
+        )
+
+
+def _parser(name: str) -> _Options:
+    parser = _Options(prog=name, add_help=False, allow_abbrev=False)
+    parser.add_argument("--timeout", type=float, default=DEFAULT_TIMEOUT_S, metavar="SECONDS")
+    if name == "ns":
+        parser.add_argument("namespace", metavar="NAME")
+    return parser
+
+
+class ExitStatus:
+    """The last line under a cell: how its commands ended."""
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+    def __repr__(self) -> str:
+        if self.status < 0:
+            return f"ended by signal {-self.status}"
+        note = ": the shell found no program of that name" if self.status == 127 else ""
+        return f"exit status {self.status}{note}"
+
+    def _repr_html_(self) -> str:
+        colour = "var(--jp-ui-font-color2, #555)" if self.status == 0 else "var(--jp-error-color1, #b00020)"
+        sign = "" if self.status == 0 else "✗ "
+        return f'<span style="font-size:85%;color:{colour}">{sign}{self!r}</span>'
+
+
+@magics_class
+class LabMagics(Magics):
+    """The magics; `register` adds them to a shell."""
+
+    @cell_magic
+    def lab(self, line: str, cell: str) -> None:
+        """Run shell lines in the lab's first network namespace: %%lab [--timeout SECONDS]."""
+        options = _parser("lab").parse_args(shlex.split(line))
+        _run(cell.strip(), "", options.timeout)
+
+    @cell_magic
+    def ns(self, line: str, cell: str) -> None:
+        """Run shell lines in a named network namespace: %%ns NAME [--timeout SECONDS]."""
+        options = _parser("ns").parse_args(shlex.split(line))
+        _run(cell.strip(), options.namespace, options.timeout)
+
+
+def _run(script: str, namespace: str, timeout_s: float) -> None:
+    completed = current_lab().run(script, namespace=namespace, timeout_s=timeout_s, merge=True,
+                                  max_output_bytes=MAX_SHOWN_BYTES)
+    display(ExitStatus(completed.exit_status))  # type: ignore[no-untyped-call]
+
+
+def _complete_namespace(_shell: InteractiveShell, event: SimpleNamespace) -> list[str]:
+    """Offer the names of the lab's namespaces after `%%ns `."""
+    words = event.line.split()
+    if len(words) > 2 or (len(words) == 2 and event.line.endswith(" ")):
+        return []
+    try:
+        return current_lab().namespaces()
+    except LabError:
+        return []  # without a lab there is nothing to offer; running the cell says so
+
+
+def _show_lab_error(shell: InteractiveShell, kind: type[LabError], error: LabError, _trace: object,
+                    tb_offset: int | None = None) -> list[str]:  # noqa: ARG001  (IPython's signature)
+    """Show what happened and what to do, without the inside of labsupport."""
+    lines = [f"{kind.__name__}: {error}"]
+    shell._showtraceback(kind, error, lines)
+    return lines
+
+
+def register(shell: InteractiveShell) -> None:
+    """Add the magics, their completion and the short form of errors to an IPython shell."""
+    shell.register_magics(LabMagics)
+    shell.set_hook("complete_command", _complete_namespace, str_key="%%ns")  # type: ignore[no-untyped-call]
+    shell.set_custom_exc((LabError,), _show_lab_error)  # type: ignore[no-untyped-call]
