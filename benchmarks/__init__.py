@@ -1,0 +1,1 @@
+"""How fast, how small: `make bench` prints medians beside their limits. Never part of the tests."""

@@ -1,0 +1,106 @@
+"""What all tests share: labs to use, and the proof that nothing of them is left.
+
+Other programs on this machine may run labs of their own meanwhile. So a check looks only below this process: every
+process of pytest is made a child subreaper (prctl(2)), which keeps the orphans of its labs below it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+
+import oracle
+import pytest
+
+from labsupport import Lab
+from labsupport.errors import WaitTimeout
+from labsupport.waiting import wait_until
+
+PR_SET_CHILD_SUBREAPER = 36
+GONE_WITHIN_S = 1.0
+_before = pytest.StashKey[oracle.Snapshot]()
+_left = pytest.StashKey[list[str]]()
+
+
+def pytest_configure() -> None:
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        session.config.stash[_before] = oracle.Snapshot()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    before = session.config.stash.get(_before, None)
+    if before is None:
+        return
+    left = [f"process {process.pid}: {process.command_line}" for process in _left_below(os.getpid())]
+    left += oracle.Snapshot().changes(before)
+    session.config.stash[_left] = left
+    if left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash.get(_left, []):
+        terminalreporter.line(f"ERROR the host is not as it was before the tests: {line}", red=True)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("root_only") and os.geteuid() != 0:
+        pytest.skip("observes the whole machine, so it needs root")
+
+
+def _left_below(ancestor: int) -> list[oracle.Process]:
+    """Return the processes of labs that are still there after the time in which they must be gone."""
+    try:
+        wait_until(lambda: not oracle.lab_processes_below(ancestor), what="the labs to be gone",
+                   deadline_s=GONE_WITHIN_S, interval_s=0.02)
+    except WaitTimeout:
+        return oracle.lab_processes_below(ancestor)
+    return []
+
+
+@pytest.fixture(autouse=True)
+def no_lab_left() -> Iterator[None]:
+    """After each test: no process of a lab below this one, and no socket of a lab that this process made."""
+    yield
+    left = _left_below(os.getpid())
+    assert not left, f"a lab outlived its test: {left}"
+    assert oracle.lab_sockets(os.getpid()) == []
+
+
+@pytest.fixture
+def namespace_ids() -> Iterator[Callable[[Lab], dict[str, str]]]:
+    """Tells a lab's namespaces by kind; after the test none of those told may be held by any process."""
+    told: set[str] = set()
+
+    def tell(lab: Lab) -> dict[str, str]:
+        paths = [f"/proc/self/ns/{kind}" for kind in oracle.NAMESPACE_KINDS]
+        ids = lab.run(["readlink", *paths], echo=False).check().stdout.split()
+        told.update(ids)
+        return dict(zip(oracle.NAMESPACE_KINDS, ids, strict=True))
+
+    yield tell
+    wait_until(lambda: not oracle.holders(told, below=os.getpid()), what=f"nobody to be in {told}",
+               deadline_s=GONE_WITHIN_S)
+
+
+@pytest.fixture
+def lab(namespace_ids: Callable[[Lab], dict[str, str]]) -> Iterator[Lab]:
+    """A fresh lab, closed after the test."""
+    with Lab() as fresh:
+        namespace_ids(fresh)
+        yield fresh
+
+
+@pytest.fixture
+def inside_pid(lab: Lab) -> Iterator[int]:
+    """The host's process id of a process in `lab`, for the oracle's `ip_json` and `nft_json`."""
+    sleeper = lab.start(["sleep", "infinity"])
+    yield next(process.pid for process in oracle.lab_processes_below(os.getpid())
+               if process.inner_pids == (sleeper.pid,) and process.command_line.startswith("sleep\0"))
+    sleeper.stop()

@@ -1,0 +1,224 @@
+"""Looks at the machine from outside, with the kernel's own views and the distribution's tools.
+
+Imports nothing of labsupport: what a test believes must not come from the code that it tests. Everything here copes
+with processes that end while they are looked at and, when run by an ordinary user, with those that it may not read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+AGENT_MARK = "labsupport-agent"
+NAMESPACE_KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+_TOOLS = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process as /proc shows it.
+
+    Attributes:
+        pid, parent: as seen from here.
+        state: the letter of proc_pid_stat(5); "Z" is one that ended and was not collected yet.
+        inner_pids: its process ids in nested PID namespaces, outermost first, without the one seen from here.
+        command_line: empty for kernel threads and zombies.
+    """
+
+    pid: int
+    parent: int
+    state: str
+    inner_pids: tuple[int, ...]
+    command_line: str
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether it calls itself an agent."""
+        return AGENT_MARK in self.command_line.split("\0")
+
+    @property
+    def of_a_lab(self) -> bool:
+        """Whether it belongs to some lab and can still do or hold something."""
+        return self.state not in {"Z", "X"} and (self.is_agent or bool(self.inner_pids))
+
+
+def read_process(pid: int) -> Process | None:
+    """Return one process, or None if it has gone."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        status = dict(line.split(":\t", 1) for line in (folder / "status").read_text().splitlines() if ":\t" in line)
+        command_line = (folder / "cmdline").read_bytes().decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    inner = tuple(int(number) for number in status.get("NSpid", str(pid)).split()[_OUR_PID_DEPTH:])
+    return Process(pid, int(status["PPid"]), status["State"][0], inner, command_line)
+
+
+def _our_pid_depth() -> int:
+    """How many PID namespaces we are in ourselves: a container's tests run in a nested one already."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("NSpid:"):
+            return len(line.split()) - 1
+    return 1
+
+
+_OUR_PID_DEPTH = _our_pid_depth()
+
+
+def process_ids() -> list[int]:
+    """Return every process id that /proc shows."""
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+
+
+def processes() -> dict[int, Process]:
+    """Return every process by its id."""
+    found = (read_process(pid) for pid in process_ids())
+    return {process.pid: process for process in found if process is not None}
+
+
+def descendants(ancestor: int) -> list[Process]:
+    """Return the processes below `ancestor`: its children, theirs, and so on."""
+    children: dict[int, list[Process]] = {}
+    for process in processes().values():
+        children.setdefault(process.parent, []).append(process)
+    found: list[Process] = []
+    waiting = [ancestor]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += [process.pid for process in below]
+    return found
+
+
+def lab_processes_below(ancestor: int) -> list[Process]:
+    """Return the processes of labs that `ancestor` or something below it has started."""
+    return [process for process in descendants(ancestor) if process.of_a_lab]
+
+
+def namespaces_of(pid: int) -> dict[str, str]:
+    """Return the namespaces of a process by kind ("net": "net:[4026531840]"); those that may be read."""
+    found = {}
+    for kind in NAMESPACE_KINDS:
+        try:
+            found[kind] = str(Path(f"/proc/{pid}/ns/{kind}").readlink())
+        except OSError:  # another user's, or gone
+            continue
+    return found
+
+
+def holders(ids: Iterable[str], *, below: int | None = None) -> dict[str, list[int]]:
+    """Return which processes are in which of these namespaces; an empty result means that none is.
+
+    The kernel gives the number of a namespace that has ended to the next one at once. So whoever asks about the past
+    on a machine where others make namespaces must ask about the processes `below` one of its own.
+    """
+    wanted = set(ids)
+    found: dict[str, list[int]] = {}
+    for pid in process_ids() if below is None else [process.pid for process in descendants(below)]:
+        for identity in wanted & set(namespaces_of(pid).values()):
+            found.setdefault(identity, []).append(pid)
+    return found
+
+
+def processes_in_pid_namespace(identity: str) -> list[int]:
+    """Return the processes (their ids out here) in a PID namespace, given as "pid:[...]"."""
+    return sorted(holders([identity]).get(identity, []))
+
+
+def held_namespaces() -> set[str]:
+    """Return the id of every namespace that some readable process is in."""
+    return {identity for pid in process_ids() for identity in namespaces_of(pid).values()}
+
+
+def lab_sockets(client_pid: int | None = None) -> list[str]:
+    """Return the abstract sockets of labs, of one client or of all; see unix(7)."""
+    start = "@labsupport-" + ("" if client_pid is None else f"{client_pid}-")
+    words = [line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()]
+    return sorted({word for word in words if word.startswith(start)})
+
+
+def lab_files() -> set[str]:
+    """Return what lies about in the host's folders for passing things and is called after labsupport."""
+    return {
+        str(entry)
+        for folder in ("/tmp", "/var/tmp", "/dev/shm", "/run", "/run/netns", "/run/lock", f"/run/user/{os.getuid()}")
+        if os.access(folder, os.R_OK | os.X_OK)
+        for entry in Path(folder).iterdir()
+        if "labsupport" in entry.name
+    }
+
+
+def _json(*command: str) -> list[dict[str, object]]:
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=_TOOLS, timeout=20)
+    parsed = json.loads(done.stdout or "[]")
+    return parsed if isinstance(parsed, list) else [parsed]
+
+
+def _enter(pid: int, namespace: str) -> list[str]:
+    """Go to the network of a lab's process: into its user and network namespace, with the host's files and programs."""
+    network = f"/proc/{pid}/root/run/netns/{namespace}" if namespace else f"/proc/{pid}/ns/net"
+    return ["nsenter", "--preserve-credentials", f"--user=/proc/{pid}/ns/user", f"--net={network}"]
+
+
+def ip_json(pid: int, *arguments: str, namespace: str = "") -> list[dict[str, object]]:
+    """Return what `ip -json ARGUMENTS` of the host prints on the network of a process, or in a named one of its lab."""
+    return _json(*_enter(pid, namespace), "ip", "-json", *arguments)
+
+
+def nft_json(pid: int, *arguments: str, namespace: str = "") -> list[dict[str, object]]:
+    """Return what `nft -j ARGUMENTS` of the host prints there (default: list ruleset)."""
+    return _json(*_enter(pid, namespace), "nft", "-j", *(arguments or ("list", "ruleset")))
+
+
+def host_links() -> set[str]:
+    """Return the network links of this network namespace, with their addresses and whether they are up."""
+    return {
+        f"{link['ifindex']} {link['ifname']} {link.get('address')} {'UP' in link['flags']}"  # type: ignore[operator]
+        for link in _json("ip", "-json", "link")
+    }
+
+
+def host_mounts() -> set[str]:
+    """Return the mounts of this mount namespace."""
+    done = subprocess.run(["findmnt", "--raw", "--noheadings", "--output", "TARGET,SOURCE,FSTYPE,OPTIONS"],
+                          capture_output=True, text=True, check=True, env=_TOOLS, timeout=20)
+    return set(done.stdout.splitlines())
+
+
+def host_rules() -> set[str]:
+    """Return the host's nftables rules; root only, an ordinary user may not list them."""
+    if os.geteuid() != 0:
+        return set()
+    (listing,) = _json("nft", "-j", "list", "ruleset")
+    return {json.dumps(entry, sort_keys=True) for entry in listing["nftables"]}  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a lab must not change on the host."""
+
+    links: set[str] = field(default_factory=host_links)
+    mounts: set[str] = field(default_factory=host_mounts)
+    rules: set[str] = field(default_factory=host_rules)
+    files: set[str] = field(default_factory=lab_files)
+
+    def changes(self, before: Snapshot) -> list[str]:
+        """Return what differs from an earlier snapshot, a line each."""
+        lines = []
+        for name in ("links", "mounts", "rules", "files"):
+            now, then = getattr(self, name), getattr(before, name)
+            lines += [f"{name}: new: {entry}" for entry in sorted(now - then)]
+            lines += [f"{name}: gone: {entry}" for entry in sorted(then - now)]
+        return lines
+
+
+def peak_memory_bytes(pid: int) -> int:
+    """Return the most memory that a process has had resident so far (VmHWM of proc_pid_status(5))."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"process {pid} has no VmHWM: it is a kernel thread or a zombie")
