@@ -7,14 +7,15 @@ starts it; host uid 0 is never behind it, since that one owns block devices and 
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 Range = tuple[int, int, int]
 """First id inside, first id outside, how many: one line of /proc/PID/uid_map."""
 
+SUBUID, SUBGID = Path("/etc/subuid"), Path("/etc/subgid")
 SHIFTED_BASE = 0x70000000
 SHIFTED_COUNT = 65536
 
@@ -51,7 +52,7 @@ def _owns_host_ids() -> bool:
 
 
 def subordinate_range(table: Path, name: str, number: int) -> tuple[int, int] | None:
-    """Return the first range of `table` (/etc/subuid or /etc/subgid) for a user: first id and how many; see subuid(5)."""
+    """Return a user's first range in `table` (/etc/subuid or /etc/subgid): its first id and count; see subuid(5)."""
     try:
         lines = table.read_text().splitlines()
     except OSError:
@@ -64,19 +65,42 @@ def subordinate_range(table: Path, name: str, number: int) -> tuple[int, int] | 
     return None
 
 
+def user_name() -> str:
+    """Return the name of the calling user, or the number of one who has no name."""
+    import pwd  # noqa: PLC0415  (Windows has no such module, and the doctor answers there as well)
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def first_free_subordinate_id(tables: Sequence[Path] = (SUBUID, SUBGID)) -> int:
+    """Return the first id, from 100000 on, from which no range of /etc/subuid and /etc/subgid is in use."""
+    ends = [100000]
+    for table in tables:
+        try:
+            lines = table.read_text().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            _, _, numbers = line.strip().partition(":")
+            first, _, count = numbers.partition(":")
+            if first.isdecimal() and count.isdecimal():
+                ends.append(int(first) + int(count))
+    return max(ends)
+
+
 def plan_id_map() -> IdMap:
     """Choose the id map of a lab that this process starts. Reads only; needs no privileges."""
     uid, gid = os.geteuid(), os.getegid()
     if _owns_host_ids():
         shifted = ((0, SHIFTED_BASE, SHIFTED_COUNT),)
         return IdMap("shifted", shifted, shifted)
-    try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        name = str(uid)
+    name = user_name()
     if shutil.which("newuidmap") and shutil.which("newgidmap"):
-        uids = subordinate_range(Path("/etc/subuid"), name, uid)
-        gids = subordinate_range(Path("/etc/subgid"), name, uid)
+        uids = subordinate_range(SUBUID, name, uid)
+        gids = subordinate_range(SUBGID, name, uid)
         if uids and gids:
             return IdMap("subordinate", ((0, uid, 1), (1, *uids)), ((0, gid, 1), (1, *gids)))
     return IdMap("single", ((0, uid, 1),), ((0, gid, 1),))
