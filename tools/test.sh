@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Everything that CI runs. Root runs the tests twice: as root, and as an ordinary user without any privilege.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+umask 022
+
+ordinary=(setpriv --reuid 65534 --regid 65534 --clear-groups)
+folder=$(mktemp -d /tmp/labsupport-test.XXXXXX) # HOME and temporary files of the tests
+trap 'rm -rf "$folder"' EXIT
+
+if [ "$(id -u)" -eq 0 ]; then
+  phases=6
+  if ! "${ordinary[@]}" test -r "$PWD/pyproject.toml" -a -r "$PWD/tests"; then
+    echo "An ordinary user cannot read $PWD, so the tests run in a copy that one can read."
+    copy=$(mktemp -d /var/tmp/labsupport-copy.XXXXXX)
+    trap 'rm -rf "$folder" "$copy"' EXIT
+    tar -c --exclude=./.venv --exclude=./.git --exclude='./.*_cache' . | tar -x -C "$copy" --no-same-owner
+    chmod -R a+rX "$copy"
+    "$copy/tools/test.sh"
+    exit
+  fi
+else
+  phases=5
+fi
+
+phase=0 failed="" times=""
+run() { # run NAME COMMAND...: one phase; a failure is remembered and the next phase runs all the same
+  local name=$1 start=$SECONDS
+  shift
+  phase=$((phase + 1))
+  echo
+  echo "[$phase/$phases] $name"
+  "$@" || failed="$failed, $name"
+  times="$times, $name $((SECONDS - start)) s"
+}
+
+run_tests() { # run_tests HOME PATH [PREFIX...]: the test suite in an environment that holds nothing else
+  local home=$1 path=$2
+  shift 2
+  "$@" env -i HOME="$home" PATH="$path" LANG=C.UTF-8 TERM="${TERM:-dumb}" CI="${CI:-}" PYTHONDONTWRITEBYTECODE=1 \
+    .venv/bin/python -m pytest -n auto --dist loadfile -p no:cacheprovider --basetemp="$home/pytest"
+}
+
+run "install" tools/install.sh
+[ -z "$failed" ] || exit 1
+run "ruff" .venv/bin/ruff check .
+run "mypy" .venv/bin/mypy
+run "import-linter" .venv/bin/lint-imports
+mkdir "$folder/caller"
+run "tests as $(id -un)" run_tests "$folder/caller" "$PATH"
+if [ "$(id -u)" -eq 0 ]; then
+  mkdir "$folder/ordinary"
+  chmod 755 "$folder"
+  chown 65534:65534 "$folder/ordinary"
+  # The PATH is the one that Debian gives to ordinary users: without the sbin folders.
+  run "tests as uid 65534" run_tests "$folder/ordinary" /usr/local/bin:/usr/bin:/bin "${ordinary[@]}"
+fi
+
+echo
+echo "Time: ${times#, }; $SECONDS s in all"
+if [ -n "$failed" ]; then
+  echo "Failed: ${failed#, }" >&2
+  exit 1
+fi
+echo "All passed."
