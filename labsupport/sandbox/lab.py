@@ -32,6 +32,7 @@ class Lab:
         name: how it is called in lists and messages.
         work: a host folder that the lab may write to, seen under its own path; none by default.
         visible: more host folders that stay readable although they lie in a hidden one (home folders are).
+        hidden: more host folders to hide; what is `visible` inside them stays.
         process_limit: how many processes and threads may run in it at once.
         socket_path: where further clients find it, for those in another network namespace; the default, an abstract
             Unix socket, leaves nothing on disk.
@@ -46,7 +47,8 @@ class Lab:
     """
 
     def __init__(self, name: str = "lab", *, work: str | Path | None = None, visible: Sequence[str | Path] = (),
-                 process_limit: int = DEFAULT_PROCESSES, socket_path: Path | None = None) -> None:
+                 hidden: Sequence[str | Path] = (), process_limit: int = DEFAULT_PROCESSES,
+                 socket_path: Path | None = None) -> None:
         work_folder = None if work is None else Path(work)
         if work_folder is not None and not work_folder.is_dir():
             raise LabError("the lab's work folder is not there", where=str(work), expected="a folder",
@@ -55,7 +57,7 @@ class Lab:
         listener, address = new_listener(socket_path)
         with listener:
             settings = make_settings(work=work_folder, visible=tuple(map(Path, visible)),
-                                     process_limit=process_limit, token=token.encode())
+                                     hidden=tuple(map(Path, hidden)), process_limit=process_limit, token=token.encode())
             stream, pid = launch(settings, listener)
         notebook = os.environ.get("JPY_SESSION_NAME", "")
         announcement = RunningLab(name, address, token, os.getpid(), notebook, time.time())

@@ -70,7 +70,8 @@ class Settings:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def make_settings(*, work: Path | None, visible: tuple[Path, ...], process_limit: int, token: bytes) -> Settings:
+def make_settings(*, work: Path | None, visible: tuple[Path, ...], process_limit: int, token: bytes,
+                  hidden: tuple[Path, ...] = ()) -> Settings:
     """Choose the settings of a lab on this machine."""
     ids: IdMap = plan_id_map()
     prefix = Path(sys.prefix).absolute()
@@ -81,13 +82,13 @@ def make_settings(*, work: Path | None, visible: tuple[Path, ...], process_limit
         "LANG": "C.UTF-8",
         "TERM": "dumb",
     }
-    home = Path.home().resolve()
+    home = Path.home()
     return Settings(
         kind=ids.kind,
         uids=ids.uids,
         gids=ids.gids,
         keep=_keep(prefix, Path(sys.base_prefix).absolute(), *visible),
-        hidden=[] if home == Path("/") or not home.is_dir() else [str(home)],
+        hidden=[str(folder.resolve()) for folder in (home, *hidden) if folder.resolve() != Path("/")],
         work="" if work is None else str(work.resolve()),
         process_limit=process_limit,
         token=token,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from labsupport.sandbox.agent import wire
 from labsupport.sandbox.connection import REQUEST_DEADLINE_S, Connection
 
 _CHUNK_BYTES = 65536
+MOST_WORDS, MOST_BYTES = wire.MAX_FIELDS - 16, wire.MAX_FRAME_BYTES // 2
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,13 @@ class Process:
 
     def __init__(self, connection: Connection, command: str | Sequence[str], *, mode: str, namespace: str = "",
                  size: tuple[int, int] = (0, 0)) -> None:
-        argv = ["bash", "-c", command] if isinstance(command, str) else command
         self.command = command if isinstance(command, str) else shlex.join(command)
         self.namespace = namespace
+        words = self._words(["bash", "-c", command] if isinstance(command, str) else command)
         self._connection = connection
         rows, columns = size
         self._channel = connection.open(
-            b"exec", mode.encode(), namespace.encode(), b"%d" % rows, b"%d" % columns,
-            *[word.encode(errors="surrogateescape") for word in argv],
+            b"exec", mode.encode(), os.fsencode(namespace), b"%d" % rows, b"%d" % columns, *words,
         )
         if not connection.wait(self._channel.answered, REQUEST_DEADLINE_S):
             raise LabDied("the lab does not answer", where=place(namespace), command=self.command,
@@ -150,6 +151,27 @@ class Process:
             if self._connection.wait(lambda: self._channel.exit_status is not None, patience_s):
                 break
         self._connection.forget(self._channel)
+
+    def _words(self, argv: Sequence[str]) -> list[bytes]:
+        try:
+            words = [os.fsencode(word) for word in argv]
+        except UnicodeEncodeError as problem:
+            raise self._unsendable(str(problem)) from None
+        length = sum(map(len, words))
+        if not words or any(b"\0" in word for word in words):
+            raise self._unsendable("a NUL byte in a word" if words else "no word at all")
+        if len(words) > MOST_WORDS or length > MOST_BYTES:
+            raise self._unsendable(f"{len(words):,} words, {length:,} bytes")
+        if not words[0]:
+            raise self._refused("no-command", "its name is empty")
+        return words
+
+    def _unsendable(self, observed: str) -> LabError:
+        return LabError(
+            "this is no command that a lab can run", where=place(self.namespace), command=self.command[:200],
+            expected=f"1 to {MOST_WORDS:,} words without NUL bytes, {MOST_BYTES:,} bytes in all", observed=observed,
+            next_step="give long data to the command as stdin",
+        )
 
     def _refused(self, code: str, text: str) -> LabError:
         where = place(self.namespace)

@@ -11,10 +11,12 @@ import json
 import os
 import secrets
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 _MEMFD = "labsupport-lab"
+_SHOWN_AS = f"/memfd:{_MEMFD} (deleted)"
+_LONGEST_BYTES = 65536
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,27 @@ def _labs_of(process: Path) -> list[RunningLab]:
     labs = []
     try:
         for entry in (process / "fd").iterdir():
-            if entry.readlink().name.startswith(_MEMFD):
-                lab = RunningLab(**json.loads(entry.read_bytes()))
-                if lab.client_pid == int(process.name):
+            if str(entry.readlink()) == _SHOWN_AS:
+                lab = _read(entry)
+                if lab is not None and lab.client_pid == int(process.name):
                     labs.append(lab)
-    except (OSError, ValueError, TypeError):
-        return labs  # it has ended, is another user's, or is another version's: none of these can be joined
+    except OSError:
+        return labs  # it has ended, or is another user's: none of its labs can be joined
     return labs
+
+
+def _read(entry: Path) -> RunningLab | None:
+    # Root looks at every user's: one may be a forgery, a pipe say, at which a plain open would wait for ever.
+    fd = os.open(entry, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        text = os.read(fd, _LONGEST_BYTES)
+    finally:
+        os.close(fd)
+    try:
+        lab = RunningLab(**json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        return None  # another version's, or no announcement at all
+    return lab if tuple(map(type, astuple(lab))) == (str, str, str, int, str, float) else None
 
 
 def connect(address: str) -> socket.socket:

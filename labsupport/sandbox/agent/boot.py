@@ -78,6 +78,7 @@ def _build(steps: _Steps, stream: int, client: int, listener: int, settings: dic
     syscalls.set_hostname("lab")
     os.chdir(settings["work"] or "/root")
     os.umask(0o022)
+    os.environ["PATH"] = settings["environment"]["PATH"]  # posix_spawnp looks on the caller's own PATH for a program
     serve.run(stream, client, listener, trusted, settings)
 
 

@@ -132,7 +132,7 @@ class Job:
         try:
             os.killpg(self.pid, number)
         except ProcessLookupError:
-            pass  # every process of the group has ended on its own in this moment
+            os.kill(self.pid, number)  # it was forked, but has not made its group yet; or it has ended: a zombie
 
     def write(self) -> int:
         """Pass pending stdin on as far as it goes without waiting; return how many bytes went."""

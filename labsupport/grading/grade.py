@@ -1,0 +1,92 @@
+"""Grades one notebook: runs its cells in a jail, and the course's checks outside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from labsupport.errors import GradingError
+from labsupport.grading.course import Cell, CourseNotebook
+from labsupport.grading.jail import Jail
+from labsupport.grading.judge import judge, uses_answer
+from labsupport.grading.report import ExerciseReport, Report
+
+CELL_LIMIT_S = 60.0
+TOTAL_LIMIT_S = 900.0
+
+Progress = Callable[[int, int, str], None]
+"""Called with the cell's number, how many there are, and its id."""
+
+
+def grade(notebook: CourseNotebook, *, remarks: Mapping[str, list[str]] | None = None, only: str = "",
+          cell_limit_s: float = CELL_LIMIT_S, total_limit_s: float = TOTAL_LIMIT_S,
+          progress: Progress | None = None) -> Report:
+    """Run a notebook of the course, with a student's answers in it, and score its exercises.
+
+    A cell that raises costs only what depends on it. A kernel that ends, ends the run; what was earned by then counts.
+
+    Args:
+        notebook: see `graft`.
+        remarks: what to add to the report of an exercise, by its id.
+        only: score this exercise alone, and stop behind its check.
+        cell_limit_s: after so many seconds a cell is interrupted.
+        total_limit_s: after so many seconds no further cell is run.
+        progress: is told of each cell before it runs.
+
+    Raises:
+        GradingError: it cannot be graded: the kernel does not start, or the course's notebook is at fault.
+        LabUnavailable: this machine cannot run labs.
+    """
+    run = _Run(notebook, remarks or {}, only)
+    end = time.monotonic() + total_limit_s
+    with Jail() as jail:
+        for number, cell in enumerate(notebook.cells, 1):
+            if run.report.ended or (only and run.judged):
+                break
+            if progress is not None:
+                progress(number, len(notebook.cells), cell.id)
+            if cell.role == "check":
+                run.check(cell, jail)
+            elif time.monotonic() >= end:
+                run.report.ended = f"at the cell {cell.id}, after the time limit of {total_limit_s:g} s"
+            else:
+                run.cell(cell, jail, min(cell_limit_s, end - time.monotonic()))
+    return run.report
+
+
+class _Run:
+    """The report as it grows."""
+
+    def __init__(self, notebook: CourseNotebook, remarks: Mapping[str, list[str]], only: str) -> None:
+        self.judged: set[str] = set()
+        wanted = [check for check in notebook.checks.values() if only in {"", check.exercise}]
+        self.exercises = {check.exercise: ExerciseReport(check.exercise, check.points,
+                                                         remarks=list(remarks.get(check.exercise, ())))
+                          for check in wanted}
+        self.report = Report(notebook.path.name, list(self.exercises.values()))
+
+    def cell(self, cell: Cell, jail: Jail, limit_s: float) -> None:
+        """Run a cell in the jail, and note it if that goes wrong."""
+        try:
+            error = jail.run(cell.source, limit_s).error
+        except GradingError as lost:
+            self.report.ended = f"at the cell {cell.id}, {lost.what}: {lost.observed}"
+            return
+        if error and not cell.may_raise:
+            self.report.raised[cell.id] = error
+            if cell.role == "answer" and cell.exercise in self.exercises:
+                self.exercises[cell.exercise].remarks.append(f"the answer cell {cell.id!r} stopped: {error}")
+
+    def check(self, cell: Cell, jail: Jail) -> None:
+        """Fetch the answer, run the check, keep what it found."""
+        if cell.exercise not in self.exercises:
+            return
+        try:
+            answer = jail.answer() if uses_answer(cell) else ...
+        except GradingError as lost:
+            self.report.ended = f"at the cell {cell.id}, {lost.what}: {lost.observed}"
+            return
+        judgement = judge(cell, jail.graded, answer)
+        self.judged.add(cell.exercise)
+        self.exercises[cell.exercise].items = judgement.items
+        self.exercises[cell.exercise].points = judgement.points

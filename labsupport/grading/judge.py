@@ -1,0 +1,50 @@
+"""Runs a check of the course in the grader's own process, on the grader's own handle, with the answer as plain data."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from labsupport.errors import GradingError
+from labsupport.grading.course import Cell
+from labsupport.lesson import Check, Item
+from labsupport.sandbox import Lab
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a check found, and what that earns."""
+
+    items: tuple[Item, ...]
+    points: int
+
+
+def judge(cell: Cell, lab: Lab, answer: object) -> Judgement:
+    """Run a check cell.
+
+    Raises:
+        GradingError: the cell does not do what a check does; a fault of the course.
+    """
+    found: list[Check] = []
+
+    class Collected(Check):
+        def finish(self) -> None:
+            found.append(self)
+
+    code = compile(cell.source, f"<check of {cell.exercise}>", "exec")
+    try:
+        exec(code, {"__name__": "check", "check": Collected, "lab": lab, "answer": answer})  # noqa: S102
+    except Exception as error:  # as in Check.__exit__: what could not be seen does not hold
+        text = f"the check can look at everything; it stopped: {type(error).__name__}: {error}"
+        return Judgement((Item(text, ok=False, needed=True),), 0)
+    if [check.exercise for check in found] != [cell.exercise]:
+        raise GradingError("a check cell does not check its exercise", where=f"the cell {cell.id}",
+                           expected=f"one `with check({cell.exercise!r}, lab, ...) as c:`",
+                           observed=f"checks of {[check.exercise for check in found]}",
+                           next_step="this is a fault of the course, not of the student: correct the notebook")
+    return Judgement(tuple(found[0].items), min(found[0].earned, cell.points))
+
+
+def uses_answer(cell: Cell) -> bool:
+    """Whether a check looks at `answer` at all; many look at the lab only."""
+    return any(isinstance(node, ast.Name) and node.id == "answer" for node in ast.walk(ast.parse(cell.source)))

@@ -1,0 +1,33 @@
+"""What `labsupport` offers by name, what it costs, and how long its files may be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import labsupport
+
+HOUSE = Path(labsupport.__file__).parent
+HEAVY = ("IPython", "kubernetes", "matplotlib", "pyroute2", "scapy", "ipywidgets", "nbformat", "jupyter_client")
+FILES = sorted(path for folder in (HOUSE, HOUSE.parent / "tests", HOUSE.parent / "benchmarks")
+               for path in folder.rglob("*.py"))
+
+
+def test_public_names_are_sorted_and_there():
+    assert labsupport.__all__ == sorted(labsupport.__all__)
+    assert [name for name in labsupport.__all__ if not hasattr(labsupport, name)] == []
+
+
+@pytest.mark.parametrize("room", ["labsupport", "labsupport.sandbox"])
+def test_nothing_heavy_is_imported_before_it_is_needed(room):
+    code = f"import sys, {room}; print(*(name for name in {HEAVY!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE.parent)))
+def test_a_file_is_shorter_than_300_lines(path):
+    assert len(path.read_text().splitlines()) < 300
