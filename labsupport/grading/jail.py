@@ -21,7 +21,6 @@ from typing import Any, NoReturn
 import labsupport
 from labsupport.errors import GradingError
 from labsupport.grading.driver import INTERRUPT_PATIENCE_S
-from labsupport.grading.graded import GradedLab
 from labsupport.grading.plain import DIFFERENT, parse_answer
 from labsupport.lesson.session import JOIN_VARIABLE
 from labsupport.sandbox import Lab
@@ -83,7 +82,7 @@ class Jail:
             door = outer / "door"
             door.mkdir()
             socket_path = door / "lab.sock"
-            self.graded = stack.enter_context(GradedLab("graded", socket_path))
+            self.graded = stack.enter_context(Lab("graded", socket_path=socket_path))
             socket_path.chmod(0o666)  # inside, the kernel may be another user than the one who made the socket
             door.chmod(0o755)
             package = Path(labsupport.__file__).parent

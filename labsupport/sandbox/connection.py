@@ -28,7 +28,8 @@ class Channel:
     Attributes:
         reply: the fields of the answer, or None.
         refusal: the code and the text of an error, or None.
-        pid: the process id inside the lab once the command was started, or 0.
+        started: whether the command was started.
+        pid: its process id inside the lab; 0 for one that the observer runs.
         output: what it printed since this was last taken: (b"stdout" or b"stderr", bytes).
         untaken_bytes: how much stdin is on its way to the process.
         exit_status: set when it has ended; negative for a signal.
@@ -38,6 +39,7 @@ class Channel:
         self.request = request
         self.reply: list[bytes] | None = None
         self.refusal: tuple[str, str] | None = None
+        self.started = False
         self.pid = 0
         self.output: list[tuple[bytes, bytes]] = []
         self.untaken_bytes = 0
@@ -50,6 +52,7 @@ class Channel:
         elif kind == b"taken":
             self.untaken_bytes -= int(fields[0])
         elif kind == b"started":
+            self.started = True
             self.pid = int(fields[0])
         elif kind == b"exit":
             self.exit_status = int(fields[0])
@@ -62,7 +65,7 @@ class Channel:
 
     def answered(self) -> bool:
         """Whether the agent has said anything about the request's fate."""
-        return self.reply is not None or self.refusal is not None or self.pid != 0
+        return self.reply is not None or self.refusal is not None or self.started
 
 
 class Connection:

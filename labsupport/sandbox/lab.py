@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
 import time
 import weakref
 from collections.abc import Sequence
@@ -53,22 +54,23 @@ class Lab:
         if work_folder is not None and not work_folder.is_dir():
             raise LabError("the lab's work folder is not there", where=str(work), expected="a folder",
                            next_step="make it first, or leave `work` out")
+        self.name = name
         token = secrets.token_hex(16)
         listener, address = new_listener(socket_path)
         with listener:
             settings = make_settings(work=work_folder, visible=tuple(map(Path, visible)),
                                      hidden=tuple(map(Path, hidden)), process_limit=process_limit, token=token.encode())
-            stream, pid = launch(settings, listener)
+            stream, pid, observer = launch(settings, listener)
         notebook = os.environ.get("JPY_SESSION_NAME", "")
         announcement = RunningLab(name, address, token, os.getpid(), notebook, time.time())
-        self._set_up(name, Connection(stream, name), pid, announcement)
+        self._set_up(Connection(stream, name), announcement, pid, observer)
 
-    def _set_up(self, name: str, connection: Connection, pid: int, announcement: RunningLab | None) -> None:
-        self.name = name
+    def _set_up(self, connection: Connection, announcement: RunningLab | None = None, pid: int = 0,
+                observer: subprocess.Popen[bytes] | None = None) -> None:
         self.announcement = announcement
         self._connection = connection
         memory = -1 if announcement is None else announce(announcement)
-        self._finalizer = weakref.finalize(self, _end, connection, pid, memory, os.getpid())
+        self._finalizer = weakref.finalize(self, _end, connection, memory, pid, observer, os.getpid())
 
     @classmethod
     def join(cls, address: str, token: str, name: str = "lab") -> Lab:
@@ -89,7 +91,8 @@ class Lab:
             connection.close()
             raise
         lab = cls.__new__(cls)
-        lab._set_up(name, connection, 0, None)
+        lab.name = name
+        lab._set_up(connection)
         return lab
 
     @property
@@ -141,10 +144,16 @@ class Lab:
     def observe(self, argv: Sequence[str], *, namespace: str = "", timeout_s: float = 10.0) -> Completed:
         """Run one of the host's own programs on the lab's network, out of the lab's reach.
 
-        A check must not be fooled: whatever the lab's root mounted over `ip`, put on the PATH or into /etc, this
-        program, its libraries and its environment are the host's. It sees the lab's network namespace and nothing else.
+        A check must not be fooled: whatever the lab's root has mounted over `ip`, put on the PATH or into /etc, this
+        program, its libraries and its environment are the host's. No process of the lab can see, trace or stop it.
+        It reads nothing, sees the file system read-only, and of the lab nothing but the network.
+
+        Raises:
+            CommandTimeout, OutputLimitExceeded: it was ended, as in `run`.
+            NamespaceNotFound: there is no such namespace.
+            LabClosed, LabDied: there is no lab to look at.
         """
-        process = Process(self._connection, argv, mode="trusted", namespace=namespace)
+        process = Process(self._connection, argv, mode="observed", namespace=namespace)
         return run_to_end(process, data=None, timeout_s=timeout_s, max_output_bytes=DEFAULT_OUTPUT_BYTES, echo=None)
 
     def namespaces(self) -> list[str]:
@@ -178,13 +187,15 @@ class Lab:
         return f"<Lab {self.name!r}, {'closed' if self.closed else 'running'}>"
 
 
-def _end(connection: Connection, pid: int, memory: int, owner: int) -> None:
+def _end(connection: Connection, memory: int, pid: int, observer: subprocess.Popen[bytes] | None, owner: int) -> None:
     """Close the stream; the agent sees it and exits, and the kernel ends what it had started."""
     connection.close()
     if memory >= 0:
         os.close(memory)
-    if pid and os.getpid() == owner:
-        try:
-            os.waitpid(pid, 0)
-        except ChildProcessError:
-            return  # somebody in this process collects all children
+    if observer is None or os.getpid() != owner:
+        return
+    observer.wait()
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        return  # somebody in this process collects all children

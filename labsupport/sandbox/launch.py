@@ -21,7 +21,7 @@ from labsupport.errors import LabUnavailable, ProtocolError
 from labsupport.sandbox.agent import wire
 
 _PACKAGE = "labsupport.sandbox.agent"
-_MODULES = ("wire", "syscalls", "identity", "filesystem", "jobs", "client", "serve", "boot")
+_MODULES = ("wire", "syscalls", "identity", "filesystem", "jobs", "observer", "client", "serve", "boot")
 _BOOTSTRAP = """\
 import marshal, os, sys
 stream, client, listener, length = map(int, sys.argv[2:6])
@@ -122,7 +122,7 @@ def _modules() -> list[tuple[str, object]]:
     return modules
 
 
-def launch(settings: Settings, listener: socket.socket) -> tuple[socket.socket, int]:
+def launch(settings: Settings, listener: socket.socket) -> tuple[socket.socket, int, subprocess.Popen[bytes]]:
     """Start an agent and wait until it is PID 1 of its lab.
 
     Args:
@@ -130,7 +130,8 @@ def launch(settings: Settings, listener: socket.socket) -> tuple[socket.socket, 
         listener: a listening socket on which the agent takes further clients.
 
     Returns:
-        The stream to the agent, already greeted, and the agent's process id; the process is a child of this one.
+        The stream to the agent, already greeted; the agent's process id, a child of this process; and the process that
+        built the lab and goes on as its observer. Both end when the stream is closed.
 
     Raises:
         LabUnavailable: the machine does not allow it; the message names the step.
@@ -150,13 +151,13 @@ def launch(settings: Settings, listener: socket.socket) -> tuple[socket.socket, 
         theirs.close()
         os.close(watch)
     try:
-        return stream, _handshake(stream, code, process)
+        return stream, _handshake(stream, code, process), process
     except BaseException:
         stream.close()
         process.kill()
+        process.wait()
         raise
     finally:
-        process.wait()
         if process.stderr is not None:
             process.stderr.close()
 

@@ -85,10 +85,12 @@ class Process:
         self.namespace = namespace
         words = self._words(["bash", "-c", command] if isinstance(command, str) else command)
         self._connection = connection
-        rows, columns = size
-        self._channel = connection.open(
-            b"exec", mode.encode(), os.fsencode(namespace), b"%d" % rows, b"%d" % columns, *words,
-        )
+        where = os.fsencode(namespace)
+        if mode == "observed":
+            self._channel = connection.open(b"observe", where, *words)
+        else:
+            rows, columns = size
+            self._channel = connection.open(b"exec", mode.encode(), where, b"%d" % rows, b"%d" % columns, *words)
         if not connection.wait(self._channel.answered, REQUEST_DEADLINE_S):
             raise LabDied("the lab does not answer", where=place(namespace), command=self.command,
                           expected=f"the command starts within {REQUEST_DEADLINE_S:g} s", observed="silence",

@@ -1,18 +1,18 @@
-"""From a fresh Python on the host to PID 1 of a lab.
+"""From a fresh Python on the host to PID 1 of a lab, and to its observer.
 
 The steps and why they come in this order are in the modules they call. What fails is sent to the client as a frame
 `failed` with the step's name, so that it can say more than "it did not start".
 """
 
 import os
+import resource
 
-from labsupport.sandbox.agent import filesystem, identity, serve, syscalls, wire
+from labsupport.sandbox.agent import filesystem, identity, observer, serve, syscalls, wire
 
 _NEW_FOR_PID_1 = (
     syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNET
     | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWCGROUP
 )
-_RLIMIT_CORE, _RLIMIT_NPROC = 4, 6
 
 
 class _Steps:
@@ -47,6 +47,7 @@ def _build(steps: _Steps, stream: int, client: int, listener: int, settings: dic
     kind, uids, gids = settings["kind"], settings["uids"], settings["gids"]
     view = filesystem.View(settings["keep"], settings["work"], settings["hidden"])
     proc_fd = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
+    command_line = syscalls.command_line_area()
     steps.name = "making the outer user namespace"
     outer = identity.OuterNamespace(kind, uids, gids)
     if kind == "shifted":
@@ -57,7 +58,11 @@ def _build(steps: _Steps, stream: int, client: int, listener: int, settings: dic
     steps.name = "building the lab's file system"
     trusted = view.build()
     steps.name = "setting the lab's limits"
-    _set_limits(settings["process_limit"])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core_pattern that names a program would run it on the host
+    _, most = resource.getrlimit(resource.RLIMIT_NPROC)
+    processes = settings["process_limit"] if most == resource.RLIM_INFINITY else min(settings["process_limit"], most)
+    resource.setrlimit(resource.RLIMIT_NPROC, (processes, most))  # the inner user namespace takes it over as a whole
+    asking, observing = observer.socket_pair()
     steps.name = "making the inner namespaces"
     gate_read, gate_write = os.pipe()
     pid = syscalls.clone(syscalls.CLONE_PARENT | _NEW_FOR_PID_1)
@@ -65,31 +70,26 @@ def _build(steps: _Steps, stream: int, client: int, listener: int, settings: dic
         identity.map_all(pid, proc_fd, uids, gids)
         os.write(stream, wire.encode(b"cloned", b"", b"%d" % pid))
         os.write(gate_write, b"go")
-        os._exit(0)
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+        asking.close()
+        syscalls.set_command_line(command_line, "labsupport-observer")
+        observer.serve(observing, client, trusted)
+    resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+    syscalls.set_command_line(command_line, "labsupport-agent")
+    observing.close()
     os.close(gate_write)
     if os.read(gate_read, 2) != b"go":
         os._exit(1)
-    _close_all_but((stream, client, listener, trusted))
+    _close_all_but((stream, client, listener, asking.fileno()))
     syscalls.set_dumpable(0)  # the lab's root may not trace PID 1 or look into it: its memory belongs to the host
     steps.name = "mounting /proc and /sys"
     filesystem.mount_kernel_views()
     steps.name = "setting the host name"
-    syscalls.set_command_line("labsupport-agent")
     syscalls.set_hostname("lab")
     os.chdir(settings["work"] or "/root")
     os.umask(0o022)
     os.environ["PATH"] = settings["environment"]["PATH"]  # posix_spawnp looks on the caller's own PATH for a program
-    serve.run(stream, client, listener, trusted, settings)
-
-
-def _set_limits(processes: int) -> None:
-    import resource  # noqa: PLC0415  (an extension module: cheap, but only needed here)
-
-    _, hard = resource.getrlimit(_RLIMIT_NPROC)
-    if hard != resource.RLIM_INFINITY:
-        processes = min(processes, hard)
-    resource.setrlimit(_RLIMIT_NPROC, (processes, processes))
-    resource.setrlimit(_RLIMIT_CORE, (0, 0))  # a core_pattern that names a program would run it on the host
+    serve.run(stream, client, listener, observer.Asker(asking), settings)
 
 
 def _close_all_but(kept: tuple[int, ...]) -> None:

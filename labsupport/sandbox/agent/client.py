@@ -5,7 +5,7 @@ import os
 import select
 
 from labsupport.sandbox.agent import jobs, wire
-from labsupport.sandbox.agent.jobs import Job, Refused
+from labsupport.sandbox.agent.jobs import Job, ObservedJob, Refused
 
 TYPE_CHECKING = False  # typing itself is slow to import
 if TYPE_CHECKING:
@@ -147,20 +147,44 @@ class Connection:
     def execute(self, request: bytes, mode: bytes, namespace: bytes, rows: bytes, columns: bytes,
                 *argv: bytes) -> None:
         """Start a command; its output and its end follow as frames of their own."""
-        if not argv or request in self.jobs or mode not in {b"pipes", b"merged", b"terminal", b"trusted"}:
-            raise ValueError("no command, an id in use, or an unknown mode")
-        if any(b"\0" in word for word in argv):
-            raise ValueError("a word with a NUL byte")
+        self.check_command(request, argv)
+        if mode not in {b"pipes", b"merged", b"terminal"}:
+            raise ValueError("an unknown mode")
         job = Job(request)
         try:
-            job.start(mode, os.fsdecode(namespace), (int(rows), int(columns)), list(argv),
-                      self.server.environment, self.server.trusted)
+            job.start(mode, os.fsdecode(namespace), (int(rows), int(columns)), list(argv), self.server.environment)
         except OSError:
             job.close()
             raise
-        self.jobs[request] = job
         self.server.running[job.pid] = self, job
-        self.send(b"started", request, b"%d" % job.pid)
+        self.started(job)
+
+    def observe(self, request: bytes, namespace: bytes, *argv: bytes) -> None:
+        """Have the observer start one of the host's programs on the lab's network."""
+        self.check_command(request, argv)
+        network = jobs.open_namespace(os.fsdecode(namespace)) if namespace else os.dup(self.server.first_network)
+        job = ObservedJob(request, next(self.server.numbers), self.server.asker)
+        try:
+            job.observe(list(argv), network)
+        except (OSError, Refused):
+            job.close()
+            raise
+        finally:
+            os.close(network)
+        self.server.observations[job.number] = self, job
+        self.started(job)
+
+    def check_command(self, request: bytes, argv: tuple[bytes, ...]) -> None:
+        """Refuse what no program can be started with."""
+        if not argv or request in self.jobs:
+            raise ValueError("no command, or an id in use")
+        if any(b"\0" in word for word in argv):
+            raise ValueError("a word with a NUL byte")
+
+    def started(self, job: Job) -> None:
+        """Take on a command that runs."""
+        self.jobs[job.request] = job
+        self.send(b"started", job.request, b"%d" % job.pid)
         if len(self.out) < QUEUE_HIGH_BYTES:
             self.server.watch_outputs(self, job)
 
@@ -211,6 +235,6 @@ class Connection:
 
 REQUESTS: "dict[bytes, Callable[..., None]]" = {
     b"hello": Connection.hello, b"ping": Connection.ping, b"list": Connection.list, b"endall": Connection.end_all,
-    b"exec": Connection.execute, b"stdin": Connection.stdin, b"eof": Connection.eof,
+    b"exec": Connection.execute, b"observe": Connection.observe, b"stdin": Connection.stdin, b"eof": Connection.eof,
     b"signal": Connection.signal, b"resize": Connection.resize,
 }

@@ -3,11 +3,14 @@
 import _signal
 import os
 
-from labsupport.sandbox.agent import syscalls
+TYPE_CHECKING = False  # typing itself is slow to import
+if TYPE_CHECKING:
+    from labsupport.sandbox.agent.observer import Asker
 
 READ_BYTES = 65536
 NAMESPACES = "/run/netns/"
 TIOCSWINSZ = 0x5414
+NSFS = os.stat("/proc/self/ns/net").st_dev  # the file system that all namespaces are files of
 DEFAULT_SIGNALS = tuple(number for number in range(1, 32) if number not in {_signal.SIGKILL, _signal.SIGSTOP})
 
 
@@ -38,25 +41,19 @@ class Job:
         self.waiting_for_room = False
 
     def start(self, mode: bytes, namespace: str, size: tuple[int, int], argv: list[bytes],
-              environment: dict[str, str], trusted: int) -> None:
+              environment: dict[str, str]) -> None:
         """Start `argv` as leader of a new session.
 
         Args:
-            mode: b"pipes" (two outputs), b"merged" (one), b"terminal" or b"trusted" (two outputs, no stdin, and the
-                host's files instead of the lab's).
+            mode: b"pipes" (two outputs), b"merged" (one) or b"terminal".
             namespace: a named network namespace, or "" for the lab's first one.
             size: rows and columns of the terminal.
-            trusted: file descriptor of the tree that "trusted" runs in.
 
         Raises:
             Refused: it could not be started.
         """
         if namespace:
-            check_namespace(namespace)
-        if mode == b"trusted":
-            self._start_trusted(namespace, argv, trusted)
-            return
-        if namespace:
+            os.close(open_namespace(namespace))
             argv = [b"ip", b"netns", b"exec", os.fsencode(namespace), *argv]
         if mode == b"terminal":
             self._start_in_terminal(argv, environment, size)
@@ -96,22 +93,6 @@ class Job:
         finally:
             for fd in theirs:
                 os.close(fd)
-        self._set_nonblocking()
-
-    def _start_trusted(self, namespace: str, argv: list[bytes], trusted: int) -> None:
-        out_read, out_write = os.pipe()
-        error_read, error_write = os.pipe()
-        try:
-            self.pid = os.fork()
-        except OSError as error:
-            for fd in (out_read, out_write, error_read, error_write):
-                os.close(fd)
-            raise refusal(error, argv) from None
-        if self.pid == 0:
-            _run_trusted(namespace, argv, trusted, out_write, error_write)
-        os.close(out_write)
-        os.close(error_write)
-        self.outputs = {out_read: b"stdout", error_read: b"stderr"}
         self._set_nonblocking()
 
     def _set_nonblocking(self) -> None:
@@ -167,6 +148,31 @@ class Job:
         self.outputs = {}
 
 
+class ObservedJob(Job):
+    """A program that runs outside of the lab, for a client that looks at the lab's network; see observer."""
+
+    def __init__(self, request: bytes, number: int, asker: "Asker") -> None:
+        super().__init__(request)
+        self.number = number
+        self.asker = asker
+
+    def observe(self, argv: list[bytes], network: int) -> None:
+        """Have `argv` run on a network namespace."""
+        out_read, out_write = os.pipe()
+        error_read, error_write = os.pipe()
+        self.outputs = {out_read: b"stdout", error_read: b"stderr"}
+        self._set_nonblocking()
+        try:
+            self.asker.run(self.number, argv, (network, out_write, error_write))
+        finally:
+            os.close(out_write)
+            os.close(error_write)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program's process group."""
+        self.asker.signal(self.number, number)
+
+
 def read_available(fd: int, limit: int) -> tuple[bytes, bool]:
     """Read what is there now, `limit` bytes at most; the flag says whether the stream has ended."""
     data = bytearray()
@@ -186,15 +192,40 @@ def read_available(fd: int, limit: int) -> tuple[bytes, bool]:
 def namespace_names() -> list[str]:
     """Return the network namespaces that `ip netns list` shows, sorted."""
     try:
-        return sorted(os.listdir(NAMESPACES))
-    except FileNotFoundError:
+        names = sorted(os.listdir(NAMESPACES))
+    except OSError:  # the lab's root may have removed the folder, or put a file in its place
         return []
+    return [name for name in names if _is_namespace(name)]
 
 
-def check_namespace(name: str) -> None:
-    """Refuse a network namespace that is not there."""
-    if "/" in name or name in {".", ".."} or not os.path.exists(NAMESPACES + name):
+def open_namespace(name: str) -> int:
+    """Return a descriptor of a named network namespace; refuse one that is not there."""
+    fd = _opened(name)
+    if fd is None:
         raise Refused(b"no-namespace", ", ".join(namespace_names()))
+    return fd
+
+
+def _is_namespace(name: str) -> bool:
+    fd = _opened(name)
+    if fd is None:
+        return False
+    os.close(fd)  # else it would keep the namespace alive
+    return True
+
+
+def _opened(name: str) -> "int | None":
+    """Open /run/netns/NAME if that is a namespace, and no link, pipe or file that somebody put there."""
+    if "/" in name or "\0" in name or name in {"", ".", ".."}:
+        return None
+    try:
+        fd = os.open(NAMESPACES + name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    if os.fstat(fd).st_dev == NSFS:
+        return fd
+    os.close(fd)
+    return None
 
 
 def refusal(error: OSError, argv: list[bytes]) -> Refused:
@@ -204,30 +235,3 @@ def refusal(error: OSError, argv: list[bytes]) -> Refused:
     if error.errno in {2, 13, 20}:  # ENOENT, EACCES, ENOTDIR
         return Refused(b"no-command", f"{os.fsdecode(argv[0])}: {error.strerror}")
     return Refused(b"failed", f"{os.fsdecode(argv[0])}: {error.strerror}")
-
-
-def _run_trusted(namespace: str, argv: list[bytes], trusted: int, out: int, error: int) -> None:
-    try:
-        os.setsid()
-        if namespace:
-            syscalls.setns(os.open(NAMESPACES + namespace, os.O_RDONLY | os.O_CLOEXEC), syscalls.CLONE_NEWNET)
-        os.fchdir(trusted)
-        os.chroot(".")
-        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        for number, fd in enumerate((null, out, error)):
-            os.dup2(fd, number)
-        for signal_number in DEFAULT_SIGNALS:
-            _signal.signal(signal_number, _signal.SIG_DFL)
-        path = "/usr/sbin:/usr/bin:/sbin:/bin"
-        for folder in path.split(":"):
-            try:
-                os.execve(os.fsencode(folder) + b"/" + argv[0], argv, {"PATH": path, "LC_ALL": "C.UTF-8"})
-            except FileNotFoundError:
-                continue
-        os.write(error, os.fsencode(argv[0]) + b": not found on the host\n")
-    except OSError as problem:
-        os.write(error, str(problem).encode() + b"\n")
-    finally:
-        os._exit(127)
-
-

@@ -8,12 +8,14 @@ since a fork of the client may hold a copy of it; so the client's pidfd is watch
 
 import _signal
 import _socket
+import itertools
 import os
 import select
 
 from labsupport.sandbox.agent import jobs, wire
 from labsupport.sandbox.agent.client import QUEUE_HIGH_BYTES, Connection
-from labsupport.sandbox.agent.jobs import Job
+from labsupport.sandbox.agent.jobs import Job, ObservedJob
+from labsupport.sandbox.agent.observer import Asker
 
 TYPE_CHECKING = False  # typing itself is slow to import
 if TYPE_CHECKING:
@@ -26,10 +28,10 @@ MOST_CONNECTIONS = 32
 IFF_UP, SIOCGIFFLAGS, SIOCSIFFLAGS = 1, 0x8913, 0x8914
 
 
-def run(stream: int, client: int, listener: int, trusted: int, settings: dict) -> None:  # type: ignore[type-arg]
+def run(stream: int, client: int, listener: int, asker: Asker, settings: dict) -> None:  # type: ignore[type-arg]
     """Serve until the client is gone. Does not return."""
     _loopback_up()
-    server = Server(trusted, settings)
+    server = Server(asker, settings)
     try:
         server.watch(client, select.POLLIN, lambda _events: os._exit(0))
         server.watch(listener, select.POLLIN, lambda _events: server.accept(listener))
@@ -65,8 +67,11 @@ class _Socket(_socket.socket):
 class Server:
     """The event loop and what all clients share."""
 
-    def __init__(self, trusted: int, settings: dict) -> None:  # type: ignore[type-arg]
-        self.trusted = trusted
+    def __init__(self, asker: Asker, settings: dict) -> None:  # type: ignore[type-arg]
+        self.asker = asker
+        self.first_network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self.observations: dict[int, tuple[Connection, ObservedJob]] = {}
+        self.numbers = itertools.count(1)
         self.token: bytes = settings["token"]
         self.environment: dict[str, str] = settings["environment"]
         self.poll = select.poll()
@@ -81,6 +86,7 @@ class Server:
         _signal.set_wakeup_fd(ended_write, warn_on_full_buffer=False)
         _signal.signal(_signal.SIGCHLD, lambda *_: None)
         self.watch(ended_read, select.POLLIN, lambda _events: self.on_child(ended_read))
+        self.watch(asker.socket.fileno(), select.POLLIN, lambda _events: self.on_observed())
 
     def watch(self, fd: int, events: int, handler: "Handler") -> None:
         """Call `handler` with the events of `fd` from now on."""
@@ -183,6 +189,15 @@ class Server:
                 return
             if pid in self.running:
                 self.finish(*self.running.pop(pid), os.waitstatus_to_exitcode(status))
+
+    def on_observed(self) -> None:
+        """Report the observer's programs that have ended; all of them if it is gone."""
+        ended = self.asker.ended()
+        if ended is None:
+            self.forget(self.asker.socket.fileno())
+            ended = [(number, -_signal.SIGKILL) for number in self.observations]
+        for number, status in ended:
+            self.finish(*self.observations.pop(number), status)
 
     def finish(self, connection: Connection, job: Job, status: int) -> None:
         """Report a command's end, after everything that it had printed by then."""

@@ -59,9 +59,14 @@ def setns(fd: int, kind: int) -> None:
     _call("setns", f"setns({kind:#x})", fd, kind)
 
 
+def prctl(option: int, value: int) -> None:
+    """Change a property of the calling process; see prctl(2)."""
+    _call("prctl", f"prctl({option}, {value})", option, value, 0, 0, 0)
+
+
 def set_dumpable(value: int) -> None:
-    """Allow (1) or forbid (0) others of this uid to trace this process and to look into it; see prctl(2)."""
-    _call("prctl", "prctl(PR_SET_DUMPABLE)", PR_SET_DUMPABLE, value, 0, 0, 0)
+    """Allow (1) or forbid (0) others of this uid to trace this process and to look into it."""
+    prctl(PR_SET_DUMPABLE, value)
 
 
 def set_hostname(name: str) -> None:
@@ -69,12 +74,17 @@ def set_hostname(name: str) -> None:
     _call("sethostname", "sethostname", name, len(name))
 
 
-def set_command_line(text: str) -> None:
-    """Change what `ps` shows for this process, as far as there is room; see proc_pid_cmdline(5)."""
+def command_line_area() -> tuple[int, int]:
+    """Return where in this process's memory its command line begins and ends; see proc_pid_stat(5)."""
     with open("/proc/self/stat", "rb") as stat:
         fields = stat.read().rpartition(b")")[2].split()
-    start, end = int(fields[45]), int(fields[46])  # arg_start and arg_end of proc_pid_stat(5), counted from the state
-    ctypes.memmove(start, text.encode()[: end - start - 1].ljust(end - start, b"\0"), end - start)
+    return int(fields[45]), int(fields[46])  # arg_start and arg_end, counted from the state
+
+
+def set_command_line(area: tuple[int, int], text: str) -> None:
+    """Change what `ps` shows for this process, as far as there is room."""
+    begin, end = area
+    ctypes.memmove(begin, text.encode()[: end - begin - 1].ljust(end - begin, b"\0"), end - begin)
 
 
 def mount(kind: str, target: str, options: str = "", flags: int = 0) -> None:
