@@ -212,6 +212,8 @@ class Connection:
                     next_step="make a new lab: lab = Lab(); please report the last output: a fault of ours",
                 )
             elif kind == b"hello":
+                if request not in self._channels:
+                    raise wire.MalformedFrameError("a greeting that nobody asked for")
                 self._channels[request].reply = fields
             elif kind == b"error" and not request and b"" not in self._channels:
                 self._ended = self._protocol_error(fields[1].decode(errors="replace"))

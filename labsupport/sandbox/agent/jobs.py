@@ -61,16 +61,14 @@ class Job:
             self._start_with_pipes(argv, environment, merged=mode == b"merged")
 
     def _start_with_pipes(self, argv: list[bytes], environment: dict[str, str], *, merged: bool) -> None:
-        stdin_read, self.stdin = os.pipe()
-        out_read, out_write = os.pipe()
-        self.outputs[out_read] = b"stdout"
-        theirs = [stdin_read, out_write]
-        error_write = out_write
-        if not merged:
-            error_read, error_write = os.pipe()
-            self.outputs[error_read] = b"stderr"
-            theirs.append(error_write)
-        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((stdin_read, out_write, error_write))]
+        pipes = open_pipes(2 if merged else 3)
+        stdin_read, self.stdin = pipes[0]
+        theirs = [stdin_read]
+        for (ours, other), stream in zip(pipes[1:], (b"stdout", b"stderr"), strict=False):
+            self.outputs[ours] = stream
+            theirs.append(other)
+        standard = theirs if len(theirs) == 3 else [*theirs, theirs[1]]
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(standard)]
         self._spawn(argv, environment, actions, theirs)
 
     def _start_in_terminal(self, argv: list[bytes], environment: dict[str, str], size: tuple[int, int]) -> None:
@@ -158,8 +156,7 @@ class ObservedJob(Job):
 
     def observe(self, argv: list[bytes], network: int) -> None:
         """Have `argv` run on a network namespace."""
-        out_read, out_write = os.pipe()
-        error_read, error_write = os.pipe()
+        (out_read, out_write), (error_read, error_write) = open_pipes(2)
         self.outputs = {out_read: b"stdout", error_read: b"stderr"}
         self._set_nonblocking()
         try:
@@ -171,6 +168,20 @@ class ObservedJob(Job):
     def signal(self, number: int) -> None:
         """Send a signal to the program's process group."""
         self.asker.signal(self.number, number)
+
+
+def open_pipes(count: int) -> list[tuple[int, int]]:
+    """Return so many pipes, or none if there are not enough descriptors left."""
+    pipes: list[tuple[int, int]] = []
+    try:
+        while len(pipes) < count:
+            pipes.append(os.pipe())
+    except OSError:
+        for ends in pipes:
+            for fd in ends:
+                os.close(fd)
+        raise
+    return pipes
 
 
 def read_available(fd: int, limit: int) -> tuple[bytes, bool]:

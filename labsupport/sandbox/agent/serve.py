@@ -31,10 +31,10 @@ IFF_UP, SIOCGIFFLAGS, SIOCSIFFLAGS = 1, 0x8913, 0x8914
 def run(stream: int, client: int, listener: int, asker: Asker, settings: dict) -> None:  # type: ignore[type-arg]
     """Serve until the client is gone. Does not return."""
     _loopback_up()
-    server = Server(asker, settings)
+    server = Server(asker, _socket.socket(fileno=listener), settings)
     try:
         server.watch(client, select.POLLIN, lambda _events: os._exit(0))
-        server.watch(listener, select.POLLIN, lambda _events: server.accept(listener))
+        server.watch(listener, select.POLLIN, lambda _events: server.accept())
         server.add_connection(stream, main=True)
         server.serve()
     except BaseException:  # the last words of PID 1, which has no other place to say them
@@ -67,8 +67,10 @@ class _Socket(_socket.socket):
 class Server:
     """The event loop and what all clients share."""
 
-    def __init__(self, asker: Asker, settings: dict) -> None:  # type: ignore[type-arg]
+    def __init__(self, asker: Asker, listener: _socket.socket, settings: dict) -> None:  # type: ignore[type-arg]
         self.asker = asker
+        self.listener = listener
+        self.spare = os.dup(0)
         self.first_network = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self.observations: dict[int, tuple[Connection, ObservedJob]] = {}
         self.numbers = itertools.count(1)
@@ -110,19 +112,24 @@ class Server:
         """Take a client on."""
         self.connections.add(Connection(self, fd, main=main))
 
-    def accept(self, listener: int) -> None:
+    def accept(self) -> None:
         """Take on a client that knocks; without the token it will not get far."""
-        socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, os.dup(listener))
+        os.close(self.spare)  # so that it can be turned away even if no descriptor is left
         try:
-            fd, _ = socket._accept()  # type: ignore[attr-defined]
+            fd, _ = self.listener._accept()  # type: ignore[attr-defined]
         except (BlockingIOError, ConnectionAbortedError):
+            self.spare = os.dup(0)
             return
-        finally:
-            socket.close()
-        os.set_inheritable(fd, False)
+        try:
+            self.spare = os.dup(0)
+        except OSError:
+            os.close(fd)
+            self.spare = os.dup(0)
+            return
         if len(self.connections) > MOST_CONNECTIONS:
             os.close(fd)
         else:
+            os.set_inheritable(fd, False)
             self.add_connection(fd, main=False)
 
     def watch_outputs(self, connection: Connection, job: Job) -> None:
