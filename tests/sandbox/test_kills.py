@@ -1,0 +1,89 @@
+"""`kill -9` of the client at any moment, a thousand times: after each, nothing of its lab is left within a second.
+
+A child subreaper (prctl(2)) forks one client after another: whatever loses its parent becomes its child, so once
+waitpid(2) has nothing left to wait for, no process of the lab exists any more, neither in the lab nor on its way there.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import oracle
+import pytest
+from clients import client
+
+TESTS, KILLS_PER_TEST = 20, 50
+LATEST_KILL_S = 0.08
+
+SUBREAPER = """
+import ctypes, json, os, random, select, signal, sys, time
+sys.path.insert(0, TESTS_FOLDER)
+import oracle
+from labsupport import Lab
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+chance = random.Random(SEED)
+
+def be_a_client():
+    try:
+        lab = Lab()
+        while True:
+            lab.run("ip netns add red; ip link add a type veth peer name b; (setsid sleep 1000 &); "
+                    "ip netns del red; ip link del a", echo=False)
+    finally:
+        os._exit(9)
+
+def wait_for_all(deadline):
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            assert time.monotonic() < deadline, f"still there: {oracle.descendants(os.getpid())}"
+            select.select([], [], [], 0.0005)
+
+took, namespaces, stages = [], set(), []
+descriptors = os.listdir("/proc/self/fd")
+for number in range(KILLS):
+    pid = os.fork()
+    if pid == 0:
+        be_a_client()
+    pidfd = os.pidfd_open(pid)
+    ended, _, _ = select.select([pidfd], [], [], chance.uniform(0, LATEST_S))
+    os.close(pidfd)
+    assert not ended, f"client {number} ended by itself: {os.waitpid(pid, 0)}"
+    if number % 2:  # a look takes time: half of the kills come without one, so that they come early as well
+        found = oracle.lab_processes_below(pid)
+        stages.append(len(found) and 1 + any(process.inner_pids for process in found))
+        for process in found:
+            namespaces |= set(oracle.namespaces_of(process.pid).values())
+    start = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    wait_for_all(start + 1)
+    took.append(time.monotonic() - start)
+    assert oracle.lab_sockets(pid) == []
+assert os.listdir("/proc/self/fd") == descriptors
+namespaces -= set(oracle.namespaces_of(os.getpid()).values())
+print(json.dumps({"took_s": sorted(took), "namespaces": sorted(namespaces), "stages": stages}))
+"""
+
+
+@pytest.mark.parametrize("seed", range(TESTS))
+def test_nothing_is_left_after_fifty_kills(seed):
+    before = oracle.Snapshot()
+    values = {"TESTS_FOLDER": repr(str(Path(oracle.__file__).parent)), "SEED": str(seed),
+              "KILLS": str(KILLS_PER_TEST), "LATEST_S": str(LATEST_KILL_S)}
+    code = SUBREAPER
+    for name, value in values.items():
+        code = code.replace(name, value)
+    with client(code) as running:
+        status, out, err = running.end(55)
+    assert (status, err) == (0, "")
+    results = json.loads(out)
+    assert len(results["took_s"]) == KILLS_PER_TEST
+    assert 2 in results["stages"], "no client was killed while its lab ran: the test is too early"
+    assert {0, 1} & set(results["stages"]), "no client was killed while its lab started: the test is too late"
+    assert results["namespaces"], "no namespace of a lab was seen before its client was killed"
+    assert oracle.Snapshot().changes(before) == []
