@@ -7,6 +7,7 @@
     ├── NamespaceNotFound     no network namespace of that name in the lab
     ├── CommandNotFound       the program is not there
     ├── CommandFailed         it ran, and its exit status was not 0
+    ├── CommandInterrupted    somebody pressed Ctrl-C or the stop button
     ├── CommandTimeout        it ran longer than its time limit, and was ended
     ├── OutputLimitExceeded   it printed more than its limit, and was ended
     ├── ProcessLimitReached   the lab has as many processes as it may have
@@ -98,6 +99,10 @@ class CommandNotFound(LabError):
 
 class CommandFailed(LabError):
     """The command's exit status was not 0."""
+
+
+class CommandInterrupted(LabError):
+    """The command was stopped by Ctrl-C or by the stop button; the lab goes on."""
 
 
 class CommandTimeout(LabError):

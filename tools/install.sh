@@ -29,5 +29,7 @@ echo "Installing the Python packages of constraints.txt into .venv, once; a dot 
 PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
   .venv/bin/python -m pip install -e '.[lab,test]' |
   awk '/^Collecting / { printf "."; fflush() } END { print "" }'
+# JupyterLab would ask every new user whether to fetch news from the Internet.
+.venv/bin/jupyter-labextension disable --level=sys_prefix "@jupyterlab/apputils-extension:announcements" >/dev/null 2>&1
 printf '%s\n' "$identity" "$content" >$stamp
 echo "Done. The command of the course is .venv/bin/labsupport"

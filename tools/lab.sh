@@ -9,9 +9,9 @@ if ! .venv/bin/labsupport doctor; then
 fi
 # `labsupport shell` must work in JupyterLab's own terminals, so these get this PATH, and no login shell that resets it.
 PATH="$PWD/.venv/bin:$PATH"
-# No questions about news and updates at the start: the versions are pinned on purpose.
+# No question about updates at the start: the versions are pinned on purpose.
 set -- --ServerApp.root_dir=notebooks --LabApp.default_url=/lab/tree/00-start-here.ipynb \
-  --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
   --ServerApp.terminado_settings="shell_command=['${SHELL:-/bin/bash}']"
 [ "$(id -u)" -ne 0 ] || set -- "$@" --allow-root
 [ "${OPEN:-1}" != 0 ] || set -- "$@" --no-browser

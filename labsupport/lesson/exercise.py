@@ -23,8 +23,10 @@ from labsupport.errors import LabError
 from labsupport.sandbox import Lab
 
 MAX_NESTING = 5
-_KINDS = {int: "a whole number", float: "a number", str: "a text in quotes", bool: "True or False",
-          list: "a list", dict: "a dictionary"}
+_KINDS = {
+    int: ("a whole number", "3"), float: ("a number", "2.5"), str: ("a text", '"red"'), bool: ("True or False", "True"),
+    list: ("a list", '["a", "b"]'), dict: ("a dictionary", '{"a": 1}'),
+}
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,9 @@ class Check:
         if self.answer is ...:
             hint = "write it behind `answer =`, run that cell, then this one"
             return self.needs("there is an answer", ok=False, hint=hint)
-        names = " or ".join(_KINDS[kind] for kind in kinds)
-        return self.needs(f"the answer is {names}", type(self.answer) in kinds)
+        names = " or ".join(_KINDS[kind][0] for kind in kinds)
+        examples = " or ".join(f"answer = {_KINDS[kind][1]}" for kind in kinds)
+        return self.needs(f"the answer is {names}", type(self.answer) in kinds, hint=f"write it like this: {examples}")
 
     @property
     def possible(self) -> int:
@@ -134,9 +137,9 @@ class Check:
                  trace: TracebackType | None) -> bool:
         """Take a failed look as a result: what could not be seen does not hold."""
         if isinstance(error, LabError):
-            self.needs(f"the check can look at everything; it stopped: {error.what}", ok=False, hint=error.next_step)
+            self.needs(f"the check had to stop: {error.what}", ok=False, hint=error.next_step)
         elif isinstance(error, Exception):
-            self.needs(f"the check can look at everything; it stopped: {type(error).__name__}: {error}", ok=False,
+            self.needs(f"the check had to stop: {type(error).__name__}: {error}", ok=False,
                        hint="the state is one that the check did not expect; compare it with the task")
         self.finish()
         return error is None or isinstance(error, Exception)
@@ -144,12 +147,15 @@ class Check:
     def finish(self) -> None:
         """Called once, when everything was looked at; a grader keeps the result here."""
 
+    def _verdict(self) -> str:
+        if self.passed:
+            return f"done, {self.earned} {'point' if self.earned == 1 else 'points'}"
+        return f"not yet, {self.earned} {'point' if self.earned == 1 else 'points'} so far"
+
     def __repr__(self) -> str:
-        good = sum(item.ok for item in self.items)
-        head = f"{self.exercise}: {'done' if self.passed else 'not yet'}, {good} of {len(self.items)} hold"
-        lines = [head]
+        lines = [f"{self.exercise}: {self._verdict()}"]
         for item in self.items:
-            lines.append(f"  {'[x]' if item.ok else '[ ]'} {item.text}")
+            lines.append(f"  {'[x]' if item.ok else '[ ]'} {item.text}{_worth(item)}")
             if not item.ok and item.hint:
                 lines.append(f"      hint: {item.hint}")
         return "\n".join(lines)
@@ -160,11 +166,15 @@ class Check:
             sign, word = ("✓", "holds") if item.ok else ("✗", "not yet")
             hint = f"<br><em>Hint: {html.escape(item.hint)}</em>" if item.hint and not item.ok else ""
             text = html.escape(item.text)
-            rows.append(f'<li><span aria-hidden="true">{sign}</span> <b>{word}:</b> {text}{hint}</li>')
-        head = f"{'✓ Done' if self.passed else '✗ Not yet'}: exercise {html.escape(self.exercise)}"
+            rows.append(f'<li><span aria-hidden="true">{sign}</span> <b>{word}:</b> {text}{_worth(item)}{hint}</li>')
+        head = f"{'✓' if self.passed else '✗'} {html.escape(self.exercise)}: {self._verdict()}"
         border = "var(--jp-success-color1, #2e7d32)" if self.passed else "var(--jp-warn-color1, #b26a00)"
         return (f'<div style="border-left:4px solid {border};padding:0.2em 0.8em"><b>{head}</b>'
                 f'<ul style="list-style:none;padding-left:0;margin:0.3em 0">{"".join(rows)}</ul></div>')
+
+
+def _worth(item: Item) -> str:
+    return f" ({item.points} {'point' if item.points == 1 else 'points'})" if item.points else ""
 
 
 class _ShownCheck(Check):

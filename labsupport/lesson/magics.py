@@ -23,7 +23,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, magics_class
 from IPython.display import display
 
-from labsupport.errors import LabError, LessonError
+from labsupport.errors import CommandInterrupted, LabError, LessonError
 from labsupport.lesson.session import current_lab
 
 DEFAULT_TIMEOUT_S = 60.0
@@ -85,8 +85,12 @@ class LabMagics(Magics):
 
 
 def _run(script: str, namespace: str, timeout_s: float) -> None:
-    completed = current_lab().run(script, namespace=namespace, timeout_s=timeout_s, merge=True,
-                                  max_output_bytes=MAX_SHOWN_BYTES)
+    try:
+        completed = current_lab().run(script, namespace=namespace, timeout_s=timeout_s, merge=True,
+                                      max_output_bytes=MAX_SHOWN_BYTES)
+    except KeyboardInterrupt:
+        raise CommandInterrupted("the commands of this cell were stopped; the lab is still running",
+                                 next_step="run the cell again, or go on with the next one") from None
     display(ExitStatus(completed.exit_status))  # type: ignore[no-untyped-call]
 
 

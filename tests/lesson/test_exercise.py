@@ -19,7 +19,8 @@ def test_points_are_those_of_what_holds(lab: Lab) -> None:
         check.holds("second", False, points=3, hint="look there")
     assert (check.earned, check.possible, check.passed) == (2, 5, False)
     assert repr(check).splitlines() == [
-        "sample: not yet, 2 of 3 hold", "  [x] needed", "  [x] first", "  [ ] second", "      hint: look there"]
+        "sample: not yet, 2 points so far", "  [x] needed", "  [x] first (2 points)", "  [ ] second (3 points)",
+        "      hint: look there"]
 
 
 def test_without_what_is_needed_nothing_is_earned(lab: Lab) -> None:
