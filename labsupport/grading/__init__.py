@@ -5,7 +5,6 @@
     jail         where the student's code runs: a lab of its own, which sees nothing of the teacher's
     plain        the answer as plain data
     driver       the program in the jail that runs the cells
-    graded       the lab that the student's code acts on, and the grader's own view of it
     judge        runs the course's checks in the grader's process
     grade        one notebook from its first cell to its score
     report       the score, for people and for programs

@@ -7,7 +7,7 @@
     name = "swaps the two addresses"
     exercise = "two-rooms"
     earns = 1                       # exactly so many points of this exercise
-    cells.two-rooms-answer = "..."  # all other answers are the reference's
+    cells.two-rooms-answer = "..."  # cells of this exercise or an earlier one; all others are the reference's
 """
 
 from __future__ import annotations
@@ -72,8 +72,9 @@ def _faults(content: dict[str, Any], notebook: CourseNotebook) -> list[str]:
         elif entry["exercise"] not in notebook.checks:
             faults.append(f"[[wrong]] {name}: the notebook has no exercise {entry['exercise']!r}")
         else:
-            faults += [f"[[wrong]] {name}: {cell} is no answer cell of {entry['exercise']}" for cell in entry["cells"]
-                       if cell not in notebook.answers or notebook.answers[cell].exercise != entry["exercise"]]
+            before = {cell.id for cell in notebook.cells_to_grade(entry["exercise"]) if cell.role == "answer"}
+            faults += [f"[[wrong]] {name}: {cell} is no answer cell before the check of {entry['exercise']}"
+                       for cell in entry["cells"] if cell not in before]
     return faults
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ class Cell:
     Attributes:
         id: the cell's id, by which an answer finds its place.
         source: what it runs.
-        role: "answer", "check", "setup" or "".
+        role: "setup" (the first cell, and what prepares an exercise), "answer", "check"; or "" for the lesson itself.
         exercise: which exercise it belongs to, for an answer or a check.
         points: what the exercise is worth; only a check has them.
         may_raise: whether it is tagged `raises-exception`.
@@ -64,6 +64,18 @@ class CourseNotebook:
     def possible(self) -> int:
         """What all exercises are worth."""
         return sum(cell.points for cell in self.checks.values())
+
+    def cells_to_grade(self, only: str = "") -> list[Cell]:
+        """The cells that a score depends on, in order; the lesson itself earns nothing, so nobody waits for it.
+
+        Args:
+            only: an exercise: the cells up to its check, without the checks of others.
+        """
+        cells = [cell for cell in self.cells if cell.role]
+        if not only:
+            return cells
+        cells = [cell for cell in cells if cell.role != "check" or cell.exercise == only]
+        return cells[: cells.index(self.checks[only]) + 1]
 
 
 def read_cells(path: Path) -> list[dict[str, Any]]:
@@ -118,7 +130,8 @@ def load_course_notebook(path: Path) -> CourseNotebook:
     faults = _faults([str(cell.get("id", "")) for cell in raw], cells)
     if faults:
         raise GradingError("the course's notebook cannot be graded", where=str(path), observed="\n".join(faults),
-                           expected="unique cell ids; per exercise some answer cells, then one check with points",
+                           expected="unique cell ids; first a code cell with the role `setup`; per exercise some "
+                                    "answer cells, then one check with points",
                            next_step="this is a fault of the course, not of the student: correct the notebook")
     return CourseNotebook(path, cells)
 
@@ -130,9 +143,11 @@ def _cell(raw: dict[str, Any]) -> Cell:
                 lab.get("points", 0), "raises-exception" in metadata.get("tags", ()))
 
 
-def _faults(ids: list[str], cells: Iterable[Cell]) -> list[str]:
+def _faults(ids: list[str], cells: Sequence[Cell]) -> list[str]:
     repeated = sorted({name for name in ids if ids.count(name) > 1})
     faults = [f"the cell id {name!r} is there {ids.count(name)} times" for name in repeated]
+    if not cells or cells[0].role != "setup":
+        faults.append(f"{cells[0].id if cells else 'no code cell'}: the first code cell needs the role 'setup'")
     answered: set[str] = set()
     checked: set[str] = set()
     for cell in cells:

@@ -1,7 +1,8 @@
 """The program in the jail: starts a Jupyter kernel there and runs cells in it, one after the other.
 
 It talks in lines of JSON: the first line it reads is the kernel's environment, each further one a request
-`{"number": N, "do": "run" or "answer", "source": TEXT, "limit_s": S}`; each gets one reply line with the same number.
+`{"number": N, "do": "run" or "answer", "source": TEXT, "limit_s": S, "patience_s": S}`; each gets one reply line with
+the same number.
 
 Student code runs beside it with the same rights, so nothing that it says is trusted, and it has nothing worth stealing.
 Outputs are not even collected: what a cell prints earns nothing.
@@ -26,7 +27,6 @@ from jupyter_client.connect import write_connection_file
 
 from labsupport.grading.plain import MAX_ANSWER_CHARACTERS
 
-INTERRUPT_PATIENCE_S = 5.0
 LOOK_EVERY_S = 0.2
 MAX_ERROR_CHARACTERS = 500
 _ANSWER = ("__import__('labsupport.grading.plain', fromlist=['answer_as_json'])"
@@ -40,7 +40,8 @@ class Kernel:
         folder = tempfile.mkdtemp()
         connection_file, _ = write_connection_file(f"{folder}/kernel.json", transport="ipc", ip=f"{folder}/k")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "ipykernel_launcher", "-f", connection_file, "--HistoryManager.enabled=False"],
+            [sys.executable, "-m", "ipykernel_launcher", "-f", connection_file, "--HistoryManager.enabled=False",
+             "--IPKernelApp.outstream_class=None"],  # what is printed goes nowhere, instead of piling up for nobody
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             cwd=folder, env=os.environ | environment,
         )
@@ -48,13 +49,16 @@ class Kernel:
         self.client.load_connection_file()
         self.client.start_channels(iopub=False, stdin=False, hb=False, control=False)
 
-    def run(self, source: str, limit_s: float, **options: Any) -> dict[str, Any]:
-        """Run a cell; the reply's `status` is "ok", "error", "too long" or "dead"."""
+    def run(self, source: str, limit_s: float, patience_s: float, **options: Any) -> dict[str, Any]:
+        """Run a cell; the reply's `status` is "ok", "error", "too long" or "dead".
+
+        After `limit_s` it is interrupted; a kernel that then takes longer than `patience_s` is killed.
+        """
         request = self.client.execute(source, allow_stdin=False, stop_on_error=False, **options)
         reply = self._reply(request, limit_s)
         if reply is None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            late = self._reply(request, INTERRUPT_PATIENCE_S)
+            late = self._reply(request, patience_s)
             if late is None:
                 self.process.kill()
                 self.process.wait()
@@ -79,7 +83,7 @@ class Kernel:
 
 def run_cell(kernel: Kernel, request: dict[str, Any]) -> dict[str, Any]:
     """Run one cell and say how it ended."""
-    reply = kernel.run(request["source"], request["limit_s"])
+    reply = kernel.run(request["source"], request["limit_s"], request["patience_s"])
     error = f"{reply.get('ename')}: {reply.get('evalue')}" if reply["status"] == "error" else ""
     return {"status": reply["status"], "error": error[:MAX_ERROR_CHARACTERS], "dead": reply.get("dead", False),
             "exit_status": reply.get("exit_status")}
@@ -87,7 +91,8 @@ def run_cell(kernel: Kernel, request: dict[str, Any]) -> dict[str, Any]:
 
 def fetch_answer(kernel: Kernel, request: dict[str, Any]) -> dict[str, Any]:
     """Fetch `answer` as JSON text; "" if there is none that counts."""
-    reply = kernel.run("", request["limit_s"], silent=True, user_expressions={"answer": _ANSWER})
+    reply = kernel.run("", request["limit_s"], request["patience_s"], silent=True,
+                       user_expressions={"answer": _ANSWER})
     try:
         text = ast.literal_eval(reply["user_expressions"]["answer"]["data"]["text/plain"])
     except (KeyError, TypeError, ValueError, SyntaxError, MemoryError, RecursionError):

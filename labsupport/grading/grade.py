@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from labsupport.errors import GradingError
 from labsupport.grading.course import Cell, CourseNotebook
-from labsupport.grading.jail import Jail
+from labsupport.grading.jail import PATIENCE_S, Jail
 from labsupport.grading.judge import judge, uses_answer
 from labsupport.grading.report import ExerciseReport, Report
 
@@ -20,8 +20,10 @@ Progress = Callable[[int, int, str], None]
 
 def grade(notebook: CourseNotebook, *, remarks: Mapping[str, list[str]] | None = None, only: str = "",
           cell_limit_s: float = CELL_LIMIT_S, total_limit_s: float = TOTAL_LIMIT_S,
-          progress: Progress | None = None) -> Report:
+          patience_s: float = PATIENCE_S, progress: Progress | None = None) -> Report:
     """Run a notebook of the course, with a student's answers in it, and score its exercises.
+
+    Only the cells with a role run: setup, answers and checks, not the lesson.
 
     A cell that raises costs only what depends on it. A kernel that ends, ends the run; what was earned by then counts.
 
@@ -30,7 +32,8 @@ def grade(notebook: CourseNotebook, *, remarks: Mapping[str, list[str]] | None =
         remarks: what to add to the report of an exercise, by its id.
         only: score this exercise alone, and stop behind its check.
         cell_limit_s: after so many seconds a cell is interrupted.
-        total_limit_s: after so many seconds no further cell is run.
+        total_limit_s: after so many seconds of cells no further one is run.
+        patience_s: see `Jail`.
         progress: is told of each cell before it runs.
 
     Raises:
@@ -38,13 +41,14 @@ def grade(notebook: CourseNotebook, *, remarks: Mapping[str, list[str]] | None =
         LabUnavailable: this machine cannot run labs.
     """
     run = _Run(notebook, remarks or {}, only)
-    end = time.monotonic() + total_limit_s
-    with Jail() as jail:
-        for number, cell in enumerate(notebook.cells, 1):
-            if run.report.ended or (only and run.judged):
+    cells = notebook.cells_to_grade(only)
+    with Jail(patience_s) as jail:
+        end = time.monotonic() + total_limit_s
+        for number, cell in enumerate(cells, 1):
+            if run.report.ended:
                 break
             if progress is not None:
-                progress(number, len(notebook.cells), cell.id)
+                progress(number, len(cells), cell.id)
             if cell.role == "check":
                 run.check(cell, jail)
             elif time.monotonic() >= end:
@@ -58,7 +62,6 @@ class _Run:
     """The report as it grows."""
 
     def __init__(self, notebook: CourseNotebook, remarks: Mapping[str, list[str]], only: str) -> None:
-        self.judged: set[str] = set()
         wanted = [check for check in notebook.checks.values() if only in {"", check.exercise}]
         self.exercises = {check.exercise: ExerciseReport(check.exercise, check.points,
                                                          remarks=list(remarks.get(check.exercise, ())))
@@ -79,14 +82,11 @@ class _Run:
 
     def check(self, cell: Cell, jail: Jail) -> None:
         """Fetch the answer, run the check, keep what it found."""
-        if cell.exercise not in self.exercises:
-            return
         try:
             answer = jail.answer() if uses_answer(cell) else ...
         except GradingError as lost:
             self.report.ended = f"at the cell {cell.id}, {lost.what}: {lost.observed}"
             return
         judgement = judge(cell, jail.graded, answer)
-        self.judged.add(cell.exercise)
         self.exercises[cell.exercise].items = judgement.items
         self.exercises[cell.exercise].points = judgement.points

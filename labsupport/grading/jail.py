@@ -20,7 +20,6 @@ from typing import Any, NoReturn
 
 import labsupport
 from labsupport.errors import GradingError
-from labsupport.grading.driver import INTERRUPT_PATIENCE_S
 from labsupport.grading.plain import DIFFERENT, parse_answer
 from labsupport.lesson.session import JOIN_VARIABLE
 from labsupport.sandbox import Lab
@@ -29,7 +28,7 @@ PROCESS_LIMIT = 256
 MEMORY_LIMIT_KIB = 4 << 20
 START_LIMIT_S = 60.0
 ANSWER_LIMIT_S = 10.0
-GRACE_S = INTERRUPT_PATIENCE_S + 5
+PATIENCE_S = 5.0
 MAX_REPLY_BYTES = 1 << 20
 MAX_SENT_BYTES = 160 << 10  # all requests of a run; less than a stopped program's standard input holds, so none blocks
 KEPT_STDERR_BYTES = 2000
@@ -38,6 +37,7 @@ _SYSTEM = {"bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "dev"
 _VAR = {"lib", "log", "tmp", "cache"}
 # The kernel of the machine should rather end the jail's processes than the grader when memory runs out.
 _START = f'echo 1000 > /proc/self/oom_score_adj; ulimit -v {MEMORY_LIMIT_KIB}; exec "$0" "$@"'
+
 
 def folders_to_hide() -> list[Path]:
     """Return the folders on top of the file system that are no part of the operating system.
@@ -66,12 +66,16 @@ class Jail:
     Attributes:
         graded: the grader's own handle on the lab that is graded.
 
+    Args:
+        patience_s: how long a kernel may take to obey an interrupt, and as long again the driver to say so.
+
     Raises:
         GradingError: the kernel did not start.
         LabUnavailable: this machine cannot run labs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
         self._number = 0
         self._sent_bytes = 0
         self._buffer = bytearray()
@@ -138,10 +142,12 @@ class Jail:
 
     def _ask(self, what: str, limit_s: float, **fields: object) -> dict[str, Any]:
         self._number += 1
-        self._write({"number": self._number, "do": what, "limit_s": limit_s, **fields})
-        end = time.monotonic() + limit_s + GRACE_S
+        self._write({"number": self._number, "do": what, "limit_s": limit_s,
+                     "patience_s": self._patience_s, **fields})
+        longest_s = limit_s + 2 * self._patience_s
+        end = time.monotonic() + longest_s
         while True:
-            reply = self._reply(end, f"no answer within {limit_s + GRACE_S:g} s")
+            reply = self._reply(end, f"no answer within {longest_s:g} s")
             if reply.get("dead"):
                 self._lost(f"it ran longer than {limit_s:g} s, and an interrupt did not stop it")
             if reply.get("status") == "dead":

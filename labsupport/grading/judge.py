@@ -35,7 +35,7 @@ def judge(cell: Cell, lab: Lab, answer: object) -> Judgement:
     try:
         exec(code, {"__name__": "check", "check": Collected, "lab": lab, "answer": answer})  # noqa: S102
     except Exception as error:  # as in Check.__exit__: what could not be seen does not hold
-        text = f"the check can look at everything; it stopped: {type(error).__name__}: {error}"
+        text = f"the check had to stop: {type(error).__name__}: {error}"
         return Judgement((Item(text, ok=False, needed=True),), 0)
     if [check.exercise for check in found] != [cell.exercise]:
         raise GradingError("a check cell does not check its exercise", where=f"the cell {cell.id}",

@@ -2,8 +2,9 @@
 
     python -m labsupport.grading.reference [NOTEBOOK ...]
 
-Each notebook runs twice in an ordinary kernel. It is refused if the two runs differ after the rules of
-tests/nbval-sanitize.cfg, so what is written is the same every time; and if nbval would silently skip a cell of it.
+Each notebook runs twice in an ordinary kernel, in an empty folder that is another one each time. It is refused if the
+two runs differ after the rules of tests/nbval-sanitize.cfg, so what is written is the same every time; and if nbval
+would silently skip a cell of it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import difflib
 import json
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,26 +66,27 @@ def sanitize(text: str, rules: Rules) -> str:
     return text
 
 
-def run_notebook(notebook: CourseNotebook, folder: Path) -> Iterator[tuple[int, list[Output]]]:
-    """Run every code cell in a fresh kernel in `folder`; yield its number and its outputs.
+def run_notebook(notebook: CourseNotebook) -> Iterator[tuple[int, list[Output]]]:
+    """Run every code cell in a fresh kernel in an empty folder; yield its number and its outputs.
 
     Raises:
         GradingError: a cell raises and is not tagged so, or is tagged and does not, or takes too long.
     """
-    manager, client = start_new_kernel(kernel_name="python3", cwd=str(folder), extra_arguments=["--log-level=ERROR"])
-    try:
-        for cell in notebook.cells:
-            yield _run_cell(client, cell, notebook.path)
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
+    with tempfile.TemporaryDirectory(prefix="reference-") as folder:
+        manager, client = start_new_kernel(kernel_name="python3", cwd=folder, extra_arguments=["--log-level=ERROR"])
+        try:
+            for cell in notebook.cells:
+                yield _run_cell(client, cell, notebook.path)
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel(now=True)
 
 
 def _run_cell(client: BlockingKernelClient, cell: Cell, path: Path) -> tuple[int, list[Output]]:
     outputs: list[Output] = []
 
     def refused(expected: str, observed: str) -> GradingError:
-        return GradingError("the notebook cannot become a reference", where=f"{path}, the cell {cell.id}",
+        return GradingError("the notebook does not run clean", where=f"{path}, the cell {cell.id}",
                             expected=expected, observed=observed, next_step="correct the cell or its answer")
 
     try:
@@ -126,14 +129,14 @@ def _sanitized(output: Output, rules: Rules) -> Output:
     return clean
 
 
-def execute(notebook: CourseNotebook, folder: Path, rules: Rules) -> dict[str, tuple[int, list[Output]]]:
+def execute(notebook: CourseNotebook, rules: Rules) -> dict[str, tuple[int, list[Output]]]:
     """Run a notebook twice; return execution count and sanitized outputs by cell id.
 
     Raises:
         GradingError: the runs differ, or a rule changes its own replacement; or see `run_notebook`.
     """
     first, second = ([(count, [_sanitized(output, rules) for output in outputs])
-                      for count, outputs in run_notebook(notebook, folder)] for _ in range(2))
+                      for count, outputs in run_notebook(notebook)] for _ in range(2))
     differences = []
     for cell, (_, one), (_, two) in zip(notebook.cells, first, second, strict=True):
         differences += _difference(f"{cell.id}, first and second run", one, two)
@@ -180,26 +183,41 @@ def make_reference(path: Path, tests: Path) -> Path | None:
         return None
     course = load_course_notebook(path)
     grafted = graft(course, load_answers(answers, course).reference)
-    folder = tests / "reference"
-    folder.mkdir(exist_ok=True)
-    results = execute(grafted, folder, load_rules(tests / "nbval-sanitize.cfg"))
-    target = folder / path.name
+    results = execute(grafted, load_rules(tests / "nbval-sanitize.cfg"))
+    target = tests / "reference" / path.name
+    target.parent.mkdir(exist_ok=True)
     text = json.dumps(reference_notebook(grafted, results), indent=1, ensure_ascii=False)
     target.write_text(text + "\n", encoding="utf-8")
     return target
+
+
+def refuse_strangers(references: Path, notebooks: Path) -> None:
+    """Make sure that the folder of references holds notebooks of the course, and nothing that a run has left there.
+
+    Raises:
+        GradingError: there is something else.
+    """
+    strangers = sorted(entry.name for entry in references.iterdir()
+                       if entry.is_symlink() or not entry.is_file() or entry.suffix != ".ipynb"
+                       or not (notebooks / entry.name).is_file())
+    if strangers:
+        raise GradingError("a folder of references holds something else", where=str(references),
+                           expected=f"notebooks with the names of those in {notebooks}",
+                           observed=", ".join(strangers), next_step="remove them; find out which program left them")
 
 
 def main(arguments: list[str]) -> int:
     """Make the references of the notebooks named, or of all; return the exit status."""
     root = Path(labsupport.__file__).parent.parent
     notebooks = [Path(name) for name in arguments] or sorted((root / "notebooks").glob("*.ipynb"))
-    for path in notebooks:
-        try:
+    try:
+        for path in notebooks:
             target = make_reference(path, root / "tests")
-        except LabError as error:
-            sys.stderr.write(f"{error}\n")
-            return 1
-        sys.stdout.write(f"{path.name}: {target or 'no answers, so no reference'}\n")
+            sys.stdout.write(f"{path.name}: {target or 'no answers, so no reference'}\n")
+        refuse_strangers(root / "tests" / "reference", root / "notebooks")
+    except LabError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sample
@@ -31,7 +32,7 @@ def course(course_folder: Path) -> CourseNotebook:
 def grade_answers(course: CourseNotebook) -> Callable[..., Report]:
     """Grades the sample with good answers, but for those given."""
 
-    def run(answers: dict[str, str], **options: float) -> Report:
+    def run(answers: dict[str, str], **options: Any) -> Report:
         return grade(graft(course, sample.GOOD | answers), **options)
 
     return run

@@ -7,6 +7,7 @@ from pathlib import Path
 
 NAME = "01-sample.ipynb"
 SETUP = "from labsupport.lesson import check, open_lab\n\nlab = open_lab()"
+LESSON = "raise SystemError('grading does not run the lesson')"
 SUM_CHECK = """\
 with check("sum", lab, answer) as c:
     if c.needs_answer(int):
@@ -35,7 +36,8 @@ def cells() -> list[dict[str, object]]:
     """Return the cells of the sample, fresh ones to change."""
     return [
         {"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# Sample"},
-        code("setup", SETUP),
+        code("setup", SETUP, role="setup"),
+        code("lesson", LESSON),
         code("sum-answer", "answer = ...", role="answer", exercise="sum"),
         code("sum-check", SUM_CHECK, role="check", exercise="sum", points=2),
         code("room-answer", "%%lab\n# your commands", role="answer", exercise="room"),

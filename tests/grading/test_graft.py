@@ -25,8 +25,8 @@ def test_answers_come_over_and_nothing_else(course, tmp_path):
     assert answers.sources == {"sum-answer": "answer = 1"}
     grafted = graft(course, answers.sources | {"setup": "evil", "sum-check": "evil", "nowhere": "evil"})
     assert [cell.source for cell in grafted.cells] == [
-        sample.SETUP, "answer = 1", sample.SUM_CHECK, "%%lab\n# your commands", sample.ROOM_CHECK]
-    assert [cell.points for cell in grafted.cells] == [0, 0, 2, 0, 3]
+        sample.SETUP, sample.LESSON, "answer = 1", sample.SUM_CHECK, "%%lab\n# your commands", sample.ROOM_CHECK]
+    assert [cell.points for cell in grafted.cells] == [0, 0, 0, 2, 0, 3]
     assert answers.remarks == {"room": [
         "the answer cell 'room-answer' is missing in this file; it counts as not answered"]}
 
@@ -100,7 +100,7 @@ def test_the_notebook_is_found_by_its_number_or_by_its_cells(course_folder, tmp_
 
 
 def test_a_notebook_of_the_course_that_cannot_be_graded_names_all_faults(tmp_path):
-    content = [*sample.cells(), sample.code("sum-check", "%%lab\nls", role="check", exercise="sum", points=0),
+    content = [*sample.cells()[2:], sample.code("sum-check", "%%lab\nls", role="check", exercise="sum", points=0),
                sample.code("late", "answer = ...", role="answer", exercise="sum"),
                sample.code("lonely", "answer = ...", role="answer", exercise="lonely"),
                sample.code("odd", "", role="oracle")]
@@ -108,6 +108,7 @@ def test_a_notebook_of_the_course_that_cannot_be_graded_names_all_faults(tmp_pat
         load_course_notebook(sample.write(tmp_path / "01-x.ipynb", content))
     assert caught.value.observed.splitlines() == [
         "the cell id 'sum-check' is there 2 times",
+        "lesson: the first code cell needs the role 'setup'",
         "sum-check: a second check of 'sum'",
         "sum-check: a check needs `points`, a whole number above 0",
         "sum-check: a check is plain Python, without magics: line 1: invalid syntax",
@@ -115,5 +116,3 @@ def test_a_notebook_of_the_course_that_cannot_be_graded_names_all_faults(tmp_pat
         "odd: there is no role 'oracle'",
         "the exercise 'lonely' has answer cells and no check",
     ]
-
-

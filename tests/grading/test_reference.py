@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import sample
 from nbval.plugin import get_sanitize_patterns
 
 from labsupport.errors import GradingError
-from labsupport.grading.reference import load_rules, make_reference, sanitize
+from labsupport.grading.reference import load_rules, make_reference, refuse_strangers, sanitize
 
 TESTS = Path(__file__).parent.parent
 RULES = TESTS / "nbval-sanitize.cfg"
@@ -24,9 +25,10 @@ def make(tmp_path):
     (tmp_path / "answers").mkdir()
     (tmp_path / "answers" / "01.toml").write_text("[reference]\n")
 
-    def run(*cells, rules=""):
+    def run(first, *others, rules=""):
+        setup = first | {"metadata": first["metadata"] | {"lab": {"role": "setup"}}}
         (tmp_path / "nbval-sanitize.cfg").write_text(rules)
-        return make_reference(sample.write(tmp_path / "01-x.ipynb", list(cells)), tmp_path)
+        return make_reference(sample.write(tmp_path / "01-x.ipynb", [setup, *others]), tmp_path)
 
     return run
 
@@ -53,9 +55,10 @@ def test_outputs_are_kept_and_made_comparable(make):
 
 @pytest.mark.parametrize(("cell", "message"), [
     (sample.code("a", "import time\ntime.time_ns()"), "the notebook gives other outputs each time"),
-    (sample.code("a", "1 / 0"), "the notebook cannot become a reference"),
-    (raising("a", "1"), "the notebook cannot become a reference"),
-    (sample.code("a", ""), "the notebook cannot become a reference"),
+    (sample.code("a", "import os\nos.getcwd()"), "the notebook gives other outputs each time"),
+    (sample.code("a", "1 / 0"), "the notebook does not run clean"),
+    (raising("a", "1"), "the notebook does not run clean"),
+    (sample.code("a", ""), "the notebook does not run clean"),
     (sample.code("a", "from IPython.display import clear_output\nclear_output()"), "a reference cannot hold this"),
 ])
 def test_what_nbval_could_not_compare_is_refused(make, tmp_path, cell, message):
@@ -97,9 +100,22 @@ def test_our_rules_are_the_ones_that_nbval_reads_and_each_has_an_effect():
 
 def test_nbval_accepts_the_reference_and_notices_another_output(make, tmp_path):
     path = make(sample.code("a", "print('one')"), sample.code("b", "print('two')"))
+    altered = tmp_path / "altered.ipynb"
+    altered.write_text(path.read_text().replace("two\\n", "three\\n"))
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "--nbval-sanitize-with",
-               tmp_path / "nbval-sanitize.cfg", "-p", "no:cacheprovider", "--rootdir", tmp_path, "-q", path]
-    for text, summary in ((path.read_text(), "2 passed"), (path.read_text().replace("two\\n", "three\\n"), "1 failed")):
-        path.write_text(text)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False, cwd=tmp_path)
-        assert summary in done.stdout, done.stdout + done.stderr
+               tmp_path / "nbval-sanitize.cfg", "-p", "no:cacheprovider", "--rootdir", tmp_path, "-q", path, altered]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False, cwd=tmp_path)
+    assert "1 failed, 3 passed" in done.stdout, done.stdout + done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("FAILED altered.ipynb::Cell 1")]
+
+
+def test_a_stranger_among_the_references_is_refused(make, tmp_path):
+    path = make(sample.code("a", "1"))
+    refuse_strangers(path.parent, tmp_path)
+    (path.parent / "notes.txt").touch()
+    (path.parent / "02-gone.ipynb").touch()
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path.parent / "kernel-ipc-1"))
+    with pytest.raises(GradingError, match="holds something else") as caught:
+        refuse_strangers(path.parent, tmp_path)
+    assert caught.value.observed == "02-gone.ipynb, kernel-ipc-1, notes.txt"
