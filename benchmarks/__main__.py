@@ -53,7 +53,6 @@ def unshare() -> None:
     subprocess.run(["unshare", "-Urnm", "true"], check=True)
 
 
-
 def start_and_first_command_ms(rounds: int) -> tuple[float, float]:
     """Return the medians of `Lab()` to the first command's end, and of unshare, measured in turns."""
     labs, shells = [], []
@@ -82,23 +81,21 @@ def command_ms(lab: Lab, rounds: int) -> float:
     return statistics.median(seconds(lambda: lab.run(["true"], echo=False)) for _ in range(rounds * 5)) * 1000
 
 
-def agents() -> set[int]:
-    """Return the children of this process: the agents of its labs."""
-    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    return set(map(int, children))
+def children() -> set[int]:
+    """Return the children of this process: two for each of its labs, PID 1 and the observer."""
+    return set(map(int, Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()))
 
 
 def memory_mib() -> float | None:
     """Return the proportional set size of one idle lab, or None where the kernel shows it to root only."""
-    before = agents()
+    before = children()
     with Lab():
-        (agent,) = agents() - before
         try:
-            rollup = Path(f"/proc/{agent}/smaps_rollup").read_text()
+            texts = [Path(f"/proc/{child}/smaps_rollup").read_text() for child in children() - before]
         except PermissionError:
             return None
-    kib = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-    return kib / 1024
+    lines = [line for text in texts for line in text.splitlines() if line.startswith("Pss:")]
+    return sum(int(line.split()[1]) for line in lines) / 1024
 
 
 def at_once_s() -> float:

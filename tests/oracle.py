@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-AGENT_MARK = "labsupport-agent"
+AGENT_MARK, OBSERVER_MARK = "labsupport-agent", "labsupport-observer"
 NAMESPACE_KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 _TOOLS = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
@@ -41,9 +41,14 @@ class Process:
         return AGENT_MARK in self.command_line.split("\0")
 
     @property
+    def is_observer(self) -> bool:
+        """Whether it is the part of a lab that stays outside of it."""
+        return OBSERVER_MARK in self.command_line.split("\0")
+
+    @property
     def of_a_lab(self) -> bool:
         """Whether it belongs to some lab and can still do or hold something."""
-        return self.state not in {"Z", "X"} and (self.is_agent or bool(self.inner_pids))
+        return self.state not in {"Z", "X"} and (self.is_agent or self.is_observer or bool(self.inner_pids))
 
 
 def read_process(pid: int) -> Process | None:

@@ -34,11 +34,11 @@ run() { # run NAME COMMAND...: one phase; a failure is remembered and the next p
   times="$times, $name $((SECONDS - start)) s"
 }
 
-run_tests() { # run_tests HOME PATH [PREFIX...]: tests and notebooks in an environment that holds nothing else
+run_tests() { # run_tests HOME PATH [PREFIX...]: tests and notebooks, by more workers than cores since most of them wait
   local home=$1 path=$2
   shift 2
   "$@" env -i HOME="$home" PATH="$path" LANG=C.UTF-8 TERM="${TERM:-dumb}" CI="${CI:-}" PYTHONDONTWRITEBYTECODE=1 \
-    .venv/bin/python -m pytest -n auto --dist loadfile -p no:cacheprovider --basetemp="$home/pytest" \
+    .venv/bin/python -m pytest -n 4 --dist loadfile -p no:cacheprovider --basetemp="$home/pytest" \
     --nbval --nbval-current-env --nbval-cell-timeout 50 --nbval-sanitize-with tests/nbval-sanitize.cfg
 }
 

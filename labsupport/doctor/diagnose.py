@@ -7,7 +7,6 @@ import platform
 import shutil
 import sys
 from importlib import metadata
-from pathlib import Path
 
 from labsupport.doctor import features, machine, namespaces, observing, tools
 from labsupport.doctor.ids import first_free_subordinate_id, plan_id_map, user_name
@@ -38,10 +37,10 @@ def diagnose(system: str | None = None) -> Report:
 
 def _check_on_linux(release: str) -> list[Check]:
     """Everything that only Linux has."""
-    ids, path, work = plan_id_map(), tools.lab_path(), _current_folder()
+    ids, path = plan_id_map(), tools.lab_path()
     settings = machine.read_settings()
     mounts = namespaces.parse_mountinfo(machine.read_text("/proc/self/mountinfo"))
-    process = observing.start_probe(ids, features.trials(), path, work)
+    process = observing.start_probe(ids, features.trials(), path)
     programs = tools.check_tools(path)  # while the probe runs
     probed = observing.finish_probe(process)
     made = probed.reached("inner namespaces") and not probed.failed(
@@ -53,19 +52,11 @@ def _check_on_linux(release: str) -> list[Check]:
         *machine.check_clone_switch(settings, works=made),
         machine.check_apparmor(settings, works=made),
         *namespaces.check_mounts(probed, settings, mounts),
-        *namespaces.check_work_folder(probed, work),
         namespaces.check_ids(ids, user_name(), first_free_subordinate_id(),
                              has_helpers=bool(shutil.which("newuidmap") and shutil.which("newgidmap"))),
         *features.check_features(probed),
         *programs,
     ]
-
-
-def _current_folder() -> Path:
-    try:
-        return Path.cwd()
-    except FileNotFoundError:  # somebody has removed it
-        return Path("/")
 
 
 def _check_python() -> list[Check]:

@@ -75,18 +75,6 @@ def check_mounts(probed: Probed, settings: Settings, mounts: list[MountPoint]) -
     ]
 
 
-def check_work_folder(probed: Probed, work: Path) -> list[Check]:
-    """Say, to root, whether a lab may be given a folder of this file system to write to."""
-    if not probed.reached("idmapped work folder"):
-        return []
-    problem = probed.failed("idmapped work folder")
-    if problem is None:
-        return [Check("work folder", "ok", f"ids can be mapped on the file system of {work}")]
-    return [Check("work folder", "gap", f"ids cannot be mapped on the file system of {work}: {problem.text}",
-                  "Labs run, but one that root starts cannot write to this folder. Start them as an ordinary user, "
-                  "or from a folder on ext4, xfs, btrfs or tmpfs (overlayfs, a container's root, has no id maps).")]
-
-
 def check_ids(ids: IdMap, user: str, first_free: int, *, has_helpers: bool) -> Check:
     """Say which ids of the host stand behind those of a lab, and what a range of subordinate ids would add."""
     if ids.kind == "shifted":

@@ -69,16 +69,15 @@ class Probed:
         return all(name in self.steps for name in steps)
 
 
-def start_probe(ids: IdMap, trials: Sequence[Trial], path: str, work: Path) -> subprocess.Popen[bytes]:
+def start_probe(ids: IdMap, trials: Sequence[Trial], path: str) -> subprocess.Popen[bytes]:
     """Start the probe in a process of its own, with the id map and the programs that labs would have.
 
     Args:
         ids: the id map that a lab would get.
         trials: programs to run inside.
         path: the PATH of a lab.
-        work: a folder that a lab could be given to write to.
     """
-    plan = {"kind": ids.kind, "uids": ids.uids, "gids": ids.gids, "work": str(work),
+    plan = {"kind": ids.kind, "uids": ids.uids, "gids": ids.gids,
             "trials": [(trial.name, list(trial.argv), trial.stdin) for trial in trials]}
     return subprocess.Popen(
         [sys.executable, "-I", "-S", str(_PROBE), json.dumps(plan)],

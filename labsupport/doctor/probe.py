@@ -5,7 +5,7 @@ whether they work: settings of the distribution, security modules and containers
 `python -I -S probe.py PLAN`, because the caller must not enter a namespace. What it makes belongs to its own
 namespaces and ends with it; a kernel module that the kernel loads for it stays, as it would after a lab.
 
-PLAN is JSON: kind, uids, gids (see labsupport.doctor.ids.IdMap), work (a folder) and trials (name, argv, stdin).
+PLAN is JSON: kind, uids, gids (see labsupport.doctor.ids.IdMap) and trials (name, argv, stdin).
 Each line of output is a JSON object: {"step", "errno", "text"} or {"trial", "status", "stdout", "stderr"}.
 """
 
@@ -23,8 +23,8 @@ from typing import Any
 NEWNS, NEWUSER, NEWNET = 0x00020000, 0x10000000, 0x40000000
 ALL_NEW = NEWNS | NEWUSER | NEWNET | 0x20000000 | 0x08000000 | 0x04000000 | 0x02000000  # PID, IPC, UTS, cgroup
 OPEN_TREE, MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT, CLONE3, MOUNT_SETATTR = 428, 429, 430, 431, 432, 435, 442
-AT_FDCWD, AT_EMPTY_PATH, AT_RECURSIVE = -100, 0x1000, 0x8000
-ATTR_RDONLY, ATTR_IDMAP = 1, 0x100000
+AT_FDCWD, AT_RECURSIVE = -100, 0x8000
+ATTR_RDONLY = 1
 NOSUID_NODEV_NOEXEC, REC_PRIVATE = 2 | 4 | 8, 0x4000 | 0x40000
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 TUNSETIFF, IFF_TUN_NO_PI = 0x400454CA, 0x1001
@@ -135,13 +135,6 @@ def map_ids(plan: dict, helper: int) -> None:  # type: ignore[type-arg]
     write(f"/proc/{helper}/gid_map", lines(plan["gids"]))
 
 
-def map_work_folder(work: str, outer: int) -> None:
-    """As root: let files that the lab's root makes in the work folder belong to the host's root."""
-    tree = open_tree(work)
-    call("syscall", MOUNT_SETATTR, tree, "", AT_EMPTY_PATH | AT_RECURSIVE, words(ATTR_IDMAP, 0, 0, outer), 32)
-    os.close(tree)
-
-
 def enter(kind: str, outer: int) -> None:
     """Become root of the outer user namespace, with a mount namespace that it owns."""
     call("setns", outer, NEWUSER)
@@ -227,8 +220,6 @@ def main() -> None:
     tun = step("tun device", folder_with_tun, fatal=False) if shifted else None
     helper, release, outer = step("outer user namespace", make_outer)
     step("id maps", map_ids, plan, helper)
-    if shifted:
-        step("idmapped work folder", map_work_folder, plan["work"], outer, fatal=False)
     step("mount namespace", enter, plan["kind"], outer)
     os.close(release)
     step("mount calls", cover)

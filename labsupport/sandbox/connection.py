@@ -16,56 +16,12 @@ from collections.abc import Callable
 
 from labsupport.errors import LabClosed, LabDied, LabError, ProtocolError
 from labsupport.sandbox.agent import wire
+from labsupport.sandbox.channel import Channel
 from labsupport.sandbox.interrupts import Interrupts
 
 REQUEST_DEADLINE_S = 10.0
 _READ_BYTES = 1 << 18
-
-
-class Channel:
-    """What has come back for one request so far.
-
-    Attributes:
-        reply: the fields of the answer, or None.
-        refusal: the code and the text of an error, or None.
-        started: whether the command was started.
-        pid: its process id inside the lab; 0 for one that the observer runs.
-        output: what it printed since this was last taken: (b"stdout" or b"stderr", bytes).
-        untaken_bytes: how much stdin is on its way to the process.
-        exit_status: set when it has ended; negative for a signal.
-    """
-
-    def __init__(self, request: bytes) -> None:
-        self.request = request
-        self.reply: list[bytes] | None = None
-        self.refusal: tuple[str, str] | None = None
-        self.started = False
-        self.pid = 0
-        self.output: list[tuple[bytes, bytes]] = []
-        self.untaken_bytes = 0
-        self.exit_status: int | None = None
-
-    def accept(self, kind: bytes, fields: list[bytes]) -> None:
-        """Keep one frame from the agent."""
-        if kind in {b"stdout", b"stderr"}:
-            self.output.append((kind, fields[0]))
-        elif kind == b"taken":
-            self.untaken_bytes -= int(fields[0])
-        elif kind == b"started":
-            self.started = True
-            self.pid = int(fields[0])
-        elif kind == b"exit":
-            self.exit_status = int(fields[0])
-        elif kind == b"reply":
-            self.reply = fields
-        elif kind == b"error":
-            self.refusal = fields[0].decode(), fields[1].decode(errors="replace")
-        else:
-            raise wire.MalformedFrameError(f"unexpected frame {kind[:40]!r}")
-
-    def answered(self) -> bool:
-        """Whether the agent has said anything about the request's fate."""
-        return self.reply is not None or self.refusal is not None or self.started
+_LAST_WORDS_S = 1.0
 
 
 class Connection:
@@ -74,6 +30,9 @@ class Connection:
     Args:
         stream: a connected socket; the agent has greeted already, or will answer `greet`.
         name: how the lab is called in messages.
+
+    Attributes:
+        interrupts: held while bytes are moved; callers hold them for longer steps that must not be torn.
     """
 
     def __init__(self, stream: socket.socket, name: str) -> None:
@@ -88,10 +47,10 @@ class Connection:
         self._sending = threading.Lock()
         self._leading = False
         self._ended: LabError | None = None
-        self._interrupts = Interrupts()
+        self.interrupts = Interrupts()
         self._poll = select.poll()
         self._poll.register(stream, select.POLLIN)
-        self._poll.register(self._interrupts.wake, select.POLLIN)
+        self._poll.register(self.interrupts.wake, select.POLLIN)
 
     @property
     def ended(self) -> bool:
@@ -122,7 +81,7 @@ class Connection:
         channel = Channel(b"")
         self._channels[b""] = channel
         self._send(wire.encode(b"hello", b"", wire.VERSION, token))
-        self._await(channel.answered, deadline_s)
+        self.wait_for_answer(channel, deadline_s)
         del self._channels[b""]
         if channel.refusal:
             raise self._protocol_error(channel.refusal[1])
@@ -133,10 +92,12 @@ class Connection:
         Raises:
             LabClosed, LabDied, ProtocolError: there is no one to answer, or no answer within `deadline_s`.
         """
-        with self._interrupts:
+        with self.interrupts:
             channel = self.open(kind, *fields)
-            self._await(channel.answered, deadline_s)
-            self.forget(channel)
+            try:
+                self.wait_for_answer(channel, deadline_s)
+            finally:
+                self.forget(channel)
         if channel.reply is None:
             raise self._protocol_error(": ".join(channel.refusal or ("no reply",)))
         return channel.reply
@@ -156,10 +117,39 @@ class Connection:
         """Drop what still comes for this request."""
         self._channels.pop(channel.request, None)
 
-    def wait(self, happened: Callable[[], bool], deadline_s: float | None) -> bool:
-        """Take frames in until `happened()`, for `deadline_s` at most; return whether it did."""
+    def take_output(self, channel: Channel) -> list[tuple[bytes, bytes]]:
+        """Return what a command has printed since the last call, and make room for more."""
+        with self._condition:
+            output, channel.output = channel.output, []
+        channel.unreported_bytes += sum([len(data) for _, data in output])
+        if channel.unreported_bytes >= wire.OUTPUT_STEP_BYTES and channel.exit_status is None:
+            count, channel.unreported_bytes = channel.unreported_bytes, 0
+            self.send(channel, b"taken", b"%d" % count)
+        return output
+
+    def wait_for_answer(self, channel: Channel, deadline_s: float = REQUEST_DEADLINE_S) -> None:
+        """Wait for what the agent says to a request; Ctrl-C has to wait as well, since that takes no time.
+
+        Raises:
+            LabClosed, LabDied, ProtocolError: as `call`.
+        """
+        if not self.wait(channel.answered, deadline_s, held=True):
+            raise LabDied(
+                f"the lab {self._name} does not answer", where=self._name,
+                expected=f"an answer within {deadline_s:g} s", observed="silence",
+                next_step="the machine may be overloaded; close the lab and make a new one",
+            )
+
+    def wait(self, happened: Callable[[], bool], deadline_s: float | None, *, held: bool = False) -> bool:
+        """Take frames in until `happened()`; return whether it did.
+
+        Args:
+            happened: looks at a channel; called often.
+            deadline_s: how long to wait at most.
+            held: go on waiting after Ctrl-C, too.
+        """
         end = None if deadline_s is None else time.monotonic() + deadline_s
-        with self._interrupts:
+        with self.interrupts:
             while True:
                 with self._condition:
                     if happened():
@@ -168,8 +158,12 @@ class Connection:
                         raise self._ended
                     self._check_owner()
                     left = None if end is None else end - time.monotonic()
-                    if (left is not None and left <= 0) or self._interrupts.pending():
+                    if left is not None and left <= 0:
                         return False
+                    if self.interrupts.pending():
+                        if not held:
+                            return False
+                        self.interrupts.quiet()
                     if self._leading:
                         self._condition.wait(0.1 if left is None else min(left, 0.1))
                         continue
@@ -206,11 +200,7 @@ class Connection:
         for kind, *fields in frames:
             request = fields.pop(0)
             if kind == b"failed":
-                self._ended = LabDied(
-                    f"the agent of the lab {self._name} stopped working", where=self._name,
-                    log_tail=fields[1].decode(errors="replace"),
-                    next_step="make a new lab: lab = Lab(); please report the last output: a fault of ours",
-                )
+                self._fail(fields[0], fields[1])
             elif kind == b"hello":
                 if request not in self._channels:
                     raise wire.MalformedFrameError("a greeting that nobody asked for")
@@ -219,6 +209,16 @@ class Connection:
                 self._ended = self._protocol_error(fields[1].decode(errors="replace"))
             elif request in self._channels:
                 self._channels[request].accept(kind, fields)
+
+    def _fail(self, step: bytes, why: bytes) -> None:
+        text = why.decode(errors="replace")
+        if step == b"observing":
+            self._end(text)
+        else:
+            self._ended = LabDied(
+                f"the agent of the lab {self._name} stopped working", where=self._name, log_tail=text,
+                next_step="make a new lab: lab = Lab(); please report the last output: a fault of ours",
+            )
 
     def _end(self, reason: str) -> None:
         if self._ended is None:
@@ -229,7 +229,7 @@ class Connection:
 
     def _send(self, frame: bytes) -> None:
         self._check_owner()
-        with self._interrupts, self._sending:
+        with self.interrupts, self._sending:
             if self._ended is not None:
                 raise self._ended
             view = memoryview(frame)
@@ -240,6 +240,7 @@ class Connection:
                 except BlockingIOError:
                     self._wait_for_room(end)
                 except OSError as error:
+                    self.wait(lambda: False, _LAST_WORDS_S)  # raises what the agent's last words say
                     self._end(str(error))
                     raise self._ended or error from None
 
@@ -255,14 +256,6 @@ class Connection:
         poll = select.poll()
         poll.register(self._stream, select.POLLOUT)
         poll.poll(left * 1000)
-
-    def _await(self, happened: Callable[[], bool], deadline_s: float) -> None:
-        if not self.wait(happened, deadline_s):
-            raise LabDied(
-                f"the lab {self._name} does not answer", where=self._name,
-                expected=f"an answer within {deadline_s:g} s", observed="silence",
-                next_step="the machine may be overloaded; close the lab and make a new one",
-            )
 
     def _check_owner(self) -> None:
         if os.getpid() != self._owner:

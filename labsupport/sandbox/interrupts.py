@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import weakref
+from contextlib import suppress
 from types import FrameType, TracebackType
 
 
@@ -32,6 +33,11 @@ class Interrupts:
         """Whether an interrupt waits for the calling thread to come to an end."""
         return self._noted and threading.current_thread() is threading.main_thread()
 
+    def quiet(self) -> None:
+        """Let `wake` be unreadable again; the interrupt stays noted."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(self.wake)
+
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self._noted = True
         os.eventfd_write(self.wake, 1)
@@ -39,6 +45,9 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             if self._depth == 0:
+                if self._noted:  # it came while the last hold ended, and was raised there
+                    self._noted = False
+                    self.quiet()
                 previous = signal.getsignal(signal.SIGINT)
                 if callable(previous):
                     self._previous = previous
@@ -57,6 +66,6 @@ class Interrupts:
             signal.signal(signal.SIGINT, previous)
         if self._noted:
             self._noted = False
-            os.eventfd_read(self.wake)
+            self.quiet()
             if callable(previous):
                 previous(signal.SIGINT, None)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
-import subprocess
 import time
 import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from labsupport.errors import LabClosed, LabError
+from labsupport.errors import LabClosed
 from labsupport.sandbox.connection import Connection
-from labsupport.sandbox.launch import launch, make_settings
+from labsupport.sandbox.interrupts import Interrupts
+from labsupport.sandbox.launch import Agent, launch, make_settings
 from labsupport.sandbox.process import Completed, Process
 from labsupport.sandbox.run import Echo, print_output, run_to_end
 from labsupport.sandbox.running import RunningLab, announce, connect, new_listener
@@ -31,7 +32,6 @@ class Lab:
 
     Args:
         name: how it is called in lists and messages.
-        work: a host folder that the lab may write to, seen under its own path; none by default.
         visible: more host folders that stay readable although they lie in a hidden one (home folders are).
         hidden: more host folders to hide; what is `visible` inside them stays.
         process_limit: how many processes and threads may run in it at once.
@@ -47,30 +47,29 @@ class Lab:
     Source: user_namespaces(7), pid_namespaces(7), mount_namespaces(7).
     """
 
-    def __init__(self, name: str = "lab", *, work: str | Path | None = None, visible: Sequence[str | Path] = (),
-                 hidden: Sequence[str | Path] = (), process_limit: int = DEFAULT_PROCESSES,
-                 socket_path: Path | None = None) -> None:
-        work_folder = None if work is None else Path(work)
-        if work_folder is not None and not work_folder.is_dir():
-            raise LabError("the lab's work folder is not there", where=str(work), expected="a folder",
-                           next_step="make it first, or leave `work` out")
+    def __init__(self, name: str = "lab", *, visible: Sequence[str | Path] = (), hidden: Sequence[str | Path] = (),
+                 process_limit: int = DEFAULT_PROCESSES, socket_path: Path | None = None) -> None:
         self.name = name
         token = secrets.token_hex(16)
-        listener, address = new_listener(socket_path)
-        with listener:
-            settings = make_settings(work=work_folder, visible=tuple(map(Path, visible)),
-                                     hidden=tuple(map(Path, hidden)), process_limit=process_limit, token=token.encode())
-            stream, pid, observer = launch(settings, listener)
+        settings = make_settings(visible=tuple(map(Path, visible)), hidden=tuple(map(Path, hidden)),
+                                 process_limit=process_limit, token=token.encode())
         notebook = os.environ.get("JPY_SESSION_NAME", "")
-        announcement = RunningLab(name, address, token, os.getpid(), notebook, time.time())
-        self._set_up(Connection(stream, name), announcement, pid, observer)
+        with Interrupts() as interrupts, ExitStack() as undo:
+            listener, address = new_listener(socket_path)
+            with listener:
+                announcement = RunningLab(name, address, token, os.getpid(), notebook, time.time())
+                memory = announce(announcement)
+                undo.callback(os.close, memory)
+                agent = launch(settings, listener, interrupts)
+                undo.callback(agent.give_up)
+            self._set_up(Connection(agent.stream, name), announcement, memory, agent)
+            undo.pop_all()
 
-    def _set_up(self, connection: Connection, announcement: RunningLab | None = None, pid: int = 0,
-                observer: subprocess.Popen[bytes] | None = None) -> None:
+    def _set_up(self, connection: Connection, announcement: RunningLab | None = None, memory: int = -1,
+                agent: Agent | None = None) -> None:
         self.announcement = announcement
         self._connection = connection
-        memory = -1 if announcement is None else announce(announcement)
-        self._finalizer = weakref.finalize(self, _end, connection, memory, pid, observer, os.getpid())
+        self._finalizer = weakref.finalize(self, _end, connection, memory, agent, os.getpid())
 
     @classmethod
     def join(cls, address: str, token: str, name: str = "lab") -> Lab:
@@ -119,10 +118,10 @@ class Lab:
             CommandNotFound, NamespaceNotFound, ProcessLimitReached: it could not start.
             LabClosed, LabDied: there is no lab to run it in.
         """
-        process = self.start(command, namespace=namespace, merge=merge)
         show: Echo | None = (print_output if echo else None) if isinstance(echo, bool) else echo
-        data = stdin.encode() if isinstance(stdin, str) else stdin
-        return run_to_end(process, data=data, timeout_s=timeout_s, max_output_bytes=max_output_bytes, echo=show)
+        data = stdin.encode() if isinstance(stdin, str) else stdin or b""
+        return run_to_end(lambda: self.start(command, namespace=namespace, merge=merge), self._connection.interrupts,
+                          data=data, timeout_s=timeout_s, max_output_bytes=max_output_bytes, echo=show)
 
     def start(self, command: str | Sequence[str], *, namespace: str = "", merge: bool = False,
               terminal: tuple[int, int] | None = None) -> Process:
@@ -153,8 +152,9 @@ class Lab:
             NamespaceNotFound: there is no such namespace.
             LabClosed, LabDied: there is no lab to look at.
         """
-        process = Process(self._connection, argv, mode="observed", namespace=namespace)
-        return run_to_end(process, data=None, timeout_s=timeout_s, max_output_bytes=DEFAULT_OUTPUT_BYTES, echo=None)
+        return run_to_end(lambda: Process(self._connection, argv, mode="observed", namespace=namespace),
+                          self._connection.interrupts, data=b"", timeout_s=timeout_s,
+                          max_output_bytes=DEFAULT_OUTPUT_BYTES, echo=None)
 
     def namespaces(self) -> list[str]:
         """Return the names that `ip netns list` shows in the lab, sorted."""
@@ -169,12 +169,13 @@ class Lab:
         self._connection.call(b"ping")
 
     def end_processes(self) -> None:
-        """End every process in the lab with SIGKILL; its network stays as it is."""
+        """End every process in the lab with SIGKILL, and wait for their end; its network stays as it is."""
         self._connection.call(b"endall")
 
     def close(self) -> None:
         """End the lab and everything in it; a joined lab is only left. Closing twice is no error."""
-        self._finalizer()
+        with self._connection.interrupts:
+            self._finalizer()
 
     def __enter__(self) -> Lab:
         return self
@@ -187,15 +188,11 @@ class Lab:
         return f"<Lab {self.name!r}, {'closed' if self.closed else 'running'}>"
 
 
-def _end(connection: Connection, memory: int, pid: int, observer: subprocess.Popen[bytes] | None, owner: int) -> None:
+def _end(connection: Connection, memory: int, agent: Agent | None, owner: int) -> None:
     """Close the stream; the agent sees it and exits, and the kernel ends what it had started."""
-    connection.close()
-    if memory >= 0:
-        os.close(memory)
-    if observer is None or os.getpid() != owner:
-        return
-    observer.wait()
-    try:
-        os.waitpid(pid, 0)
-    except ChildProcessError:
-        return  # somebody in this process collects all children
+    with connection.interrupts:
+        connection.close()
+        if memory >= 0:
+            os.close(memory)
+        if agent is not None and os.getpid() == owner:
+            agent.collect()

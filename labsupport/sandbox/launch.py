@@ -9,16 +9,20 @@ from __future__ import annotations
 import importlib.util
 import marshal
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 
 from labsupport.doctor.ids import IdMap, plan_id_map
-from labsupport.errors import LabUnavailable, ProtocolError
+from labsupport.errors import LabUnavailable
 from labsupport.sandbox.agent import wire
+from labsupport.sandbox.interrupts import Interrupts
 
 _PACKAGE = "labsupport.sandbox.agent"
 _MODULES = ("wire", "syscalls", "identity", "filesystem", "jobs", "observer", "client", "serve", "boot")
@@ -43,6 +47,7 @@ module.main(stream, client, listener, settings)
 PROGRAM_MARK = "labsupport-agent"
 """In the command line of every agent, so that `ps` tells what it is."""
 START_DEADLINE_S = 20.0
+PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,6 @@ class Settings:
         kind, uids, gids: see labsupport.doctor.ids.IdMap.
         keep: folders that stay visible, read-only, although they lie in a covered one.
         hidden: folders to cover with an empty one, besides those that always are.
-        work: the one folder of the host that the lab may write to, or "".
         process_limit: how many processes the lab may have.
         token: what a second client has to know.
         environment: the environment of the lab's commands.
@@ -64,14 +68,13 @@ class Settings:
     gids: tuple[tuple[int, int, int], ...]
     keep: list[str]
     hidden: list[str]
-    work: str
     process_limit: int
     token: bytes
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def make_settings(*, work: Path | None, visible: tuple[Path, ...], process_limit: int, token: bytes,
-                  hidden: tuple[Path, ...] = ()) -> Settings:
+def make_settings(*, visible: tuple[Path, ...], hidden: tuple[Path, ...], process_limit: int,
+                  token: bytes) -> Settings:
     """Choose the settings of a lab on this machine."""
     ids: IdMap = plan_id_map()
     prefix = Path(sys.prefix).absolute()
@@ -89,7 +92,6 @@ def make_settings(*, work: Path | None, visible: tuple[Path, ...], process_limit
         gids=ids.gids,
         keep=_keep(prefix, Path(sys.base_prefix).absolute(), *visible),
         hidden=[str(folder.resolve()) for folder in (home, *hidden) if folder.resolve() != Path("/")],
-        work="" if work is None else str(work.resolve()),
         process_limit=process_limit,
         token=token,
         environment=environment,
@@ -122,72 +124,145 @@ def _modules() -> list[tuple[str, object]]:
     return modules
 
 
-def launch(settings: Settings, listener: socket.socket) -> tuple[socket.socket, int, subprocess.Popen[bytes]]:
+class Agent:
+    """The two processes of a lab, both children of this one; they end when the stream is closed.
+
+    Attributes:
+        stream: to PID 1, already greeted once `launch` has returned it.
+        pid: the process id of PID 1; 0 before it is known.
+    """
+
+    def __init__(self, stream: socket.socket, builder: subprocess.Popen[bytes]) -> None:
+        self.stream = stream
+        self.pid = 0
+        self._builder = builder  # it goes on as the observer
+        self._decoder = wire.Decoder()
+
+    def handshake(self, code: bytes, interrupts: Interrupts) -> None:
+        """Send the agent its code, and wait until it is PID 1 of its lab."""
+        self.stream.settimeout(START_DEADLINE_S)
+        end = time.monotonic() + START_DEADLINE_S
+        poll = select.poll()
+        for readable in (self.stream, interrupts.wake):
+            poll.register(readable, select.POLLIN)
+        self.stream.sendall(code)
+        while True:
+            poll.poll(max(0.0, end - time.monotonic()) * 1000)
+            if interrupts.pending():
+                raise KeyboardInterrupt
+            if time.monotonic() >= end:
+                raise TimeoutError
+            for frame in self._frames():
+                if frame[0] == b"failed":
+                    raise _refused(frame)
+                if frame[0] == b"cloned":
+                    self.stream.sendall(wire.encode(b"hello", b"", wire.VERSION, b""))
+                if frame[0] == b"hello":
+                    return
+
+    def _frames(self) -> list[list[bytes]]:
+        data = self.stream.recv(65536)
+        if not data:
+            raise ConnectionError("end of file")
+        frames = self._decoder.feed(data)
+        for frame in frames:
+            if frame[0] == b"cloned":
+                self.pid = int(frame[2])
+        return frames
+
+    def give_up(self) -> str:
+        """End a lab that has not started; return what its builder said last."""
+        try:
+            self.stream.shutdown(socket.SHUT_WR)  # PID 1, if it comes to that, sees this and ends
+            self.stream.settimeout(PATIENCE_S)
+            while not self.pid:
+                self._frames()
+        except (OSError, wire.MalformedFrameError):
+            pass  # there is no PID 1 and will be none; or the builder is stuck, and SIGKILL is its end
+        self._builder.kill()
+        self.stream.close()
+        self.collect(0)
+        return self._builder.stderr.read().decode(errors="replace")[-2000:] if self._builder.stderr else ""
+
+    def collect(self, patience_s: float = PATIENCE_S) -> None:
+        """Wait for the end of both after the stream was closed; one that takes too long (it was stopped) is killed."""
+        for pid in (self.pid, self._builder.pid):
+            if pid:
+                _collect(pid, patience_s)
+        self._builder.wait()
+
+    def close_errors(self) -> None:
+        """Close what the builder prints errors to."""
+        if self._builder.stderr is not None:
+            self._builder.stderr.close()
+
+
+def launch(settings: Settings, listener: socket.socket, interrupts: Interrupts) -> Agent:
     """Start an agent and wait until it is PID 1 of its lab.
 
     Args:
         settings: see Settings.
         listener: a listening socket on which the agent takes further clients.
-
-    Returns:
-        The stream to the agent, already greeted; the agent's process id, a child of this process; and the process that
-        built the lab and goes on as its observer. Both end when the stream is closed.
+        interrupts: held by the caller until it has taken charge of the agent.
 
     Raises:
         LabUnavailable: the machine does not allow it; the message names the step.
+        KeyboardInterrupt: Ctrl-C came meanwhile; nothing is left.
     """
     code = marshal.dumps((_modules(), asdict(settings)))
+    agent = _start_builder(listener, len(code))
+    try:
+        agent.handshake(code, interrupts)
+    except TimeoutError:
+        raise _broken(f"the lab did not start within {START_DEADLINE_S:g} s", agent.give_up()) from None
+    except (ConnectionError, wire.MalformedFrameError) as problem:
+        raise _broken(f"the agent ended before the lab was there ({problem})", agent.give_up()) from None
+    except BaseException:
+        agent.give_up()
+        raise
+    finally:
+        agent.close_errors()
+    return agent
+
+
+def _start_builder(listener: socket.socket, length: int) -> Agent:
+    """Start the process that reads so many bytes of code and builds a lab."""
     stream, theirs = socket.socketpair()
     watch = os.pidfd_open(os.getpid())
     try:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _BOOTSTRAP, PROGRAM_MARK,
-             str(theirs.fileno()), str(watch), str(listener.fileno()), str(len(code))],
+             str(theirs.fileno()), str(watch), str(listener.fileno()), str(length)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             pass_fds=[theirs.fileno(), watch, listener.fileno()],
             cwd="/", env={}, start_new_session=True,
         )
+    except BaseException:
+        stream.close()
+        raise
     finally:
         theirs.close()
         os.close(watch)
-    try:
-        return stream, _handshake(stream, code, process), process
-    except BaseException:
-        stream.close()
-        process.kill()
-        process.wait()
-        raise
-    finally:
-        if process.stderr is not None:
-            process.stderr.close()
+    return Agent(stream, process)
 
 
-def _handshake(stream: socket.socket, code: bytes, process: subprocess.Popen[bytes]) -> int:
-    stream.settimeout(START_DEADLINE_S)
-    decoder = wire.Decoder()
-    pid = 0
+def _collect(pid: int, patience_s: float) -> None:
     try:
-        stream.sendall(code)
-        while True:
-            data = stream.recv(65536)
-            if not data:
-                raise _broken("the agent ended before the lab was there", process)
-            for frame in decoder.feed(data):
-                if frame[0] == b"failed":
-                    raise _refused(frame)
-                if frame[0] == b"cloned":
-                    pid = int(frame[2])
-                    stream.sendall(wire.encode(b"hello", b"", wire.VERSION, b""))
-                if frame[0] == b"hello":
-                    return pid
-    except TimeoutError:
-        raise _broken(f"the lab did not start within {START_DEADLINE_S:g} s", process) from None
-    except (ConnectionError, wire.MalformedFrameError) as problem:
-        raise _broken(f"the agent ended before the lab was there ({problem})", process) from None
+        if os.waitpid(pid, os.WNOHANG) != (0, 0):
+            return
+        process = os.pidfd_open(pid)
+    except ChildProcessError:
+        return  # somebody in this process collects all children
+    try:
+        poll = select.poll()
+        poll.register(process, select.POLLIN)
+        if not poll.poll(patience_s * 1000):
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    except (ChildProcessError, ProcessLookupError):
+        return  # as above
     finally:
-        if pid and sys.exc_info()[0] is not None:
-            stream.close()
-            os.waitpid(pid, 0)
+        os.close(process)
 
 
 def _refused(frame: list[bytes]) -> LabUnavailable:
@@ -201,7 +276,5 @@ def _refused(frame: list[bytes]) -> LabUnavailable:
     )
 
 
-def _broken(what: str, process: subprocess.Popen[bytes]) -> LabUnavailable | ProtocolError:
-    process.kill()
-    tail = process.stderr.read().decode(errors="replace")[-2000:] if process.stderr else ""
+def _broken(what: str, tail: str) -> LabUnavailable:
     return LabUnavailable(what, log_tail=tail, next_step="run `labsupport doctor` and read the last output above")

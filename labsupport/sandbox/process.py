@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from labsupport.errors import (
     CommandFailed,
     CommandNotFound,
+    LabClosed,
     LabDied,
     LabError,
     NamespaceNotFound,
     ProcessLimitReached,
 )
 from labsupport.sandbox.agent import wire
-from labsupport.sandbox.connection import REQUEST_DEADLINE_S, Connection
+from labsupport.sandbox.connection import Connection
 
 _CHUNK_BYTES = 65536
+_ABANDON_S = 2.0
 MOST_WORDS, MOST_BYTES = wire.MAX_FIELDS - 16, wire.MAX_FRAME_BYTES // 2
 
 
@@ -86,15 +88,15 @@ class Process:
         words = self._words(["bash", "-c", command] if isinstance(command, str) else command)
         self._connection = connection
         where = os.fsencode(namespace)
-        if mode == "observed":
-            self._channel = connection.open(b"observe", where, *words)
-        else:
-            rows, columns = size
-            self._channel = connection.open(b"exec", mode.encode(), where, b"%d" % rows, b"%d" % columns, *words)
-        if not connection.wait(self._channel.answered, REQUEST_DEADLINE_S):
-            raise LabDied("the lab does not answer", where=place(namespace), command=self.command,
-                          expected=f"the command starts within {REQUEST_DEADLINE_S:g} s", observed="silence",
-                          next_step="close the lab and make a new one")
+        rows, columns = size
+        fields = [] if mode == "observed" else [mode.encode(), where, b"%d" % rows, b"%d" % columns]
+        with connection.interrupts:
+            self._channel = connection.open(b"observe" if mode == "observed" else b"exec", *(fields or [where]), *words)
+            try:
+                connection.wait_for_answer(self._channel)
+            except LabError:
+                connection.forget(self._channel)
+                raise
         if self._channel.refusal:
             connection.forget(self._channel)
             raise self._refused(*self._channel.refusal)
@@ -109,29 +111,44 @@ class Process:
         """None while it runs (as far as was read); negative when a signal ended it."""
         return self._channel.exit_status
 
-    def read(self, timeout_s: float | None = None) -> list[tuple[str, bytes]]:
+    def read(self, timeout_s: float | None = None, *, or_room: bool = False) -> list[tuple[str, bytes]]:
         """Wait for output or for the end, and return the output: pairs of "stdout" or "stderr" and bytes.
 
         An empty list means that the command has ended, if `exit_status` is set, or that `timeout_s` has passed.
+
+        Args:
+            timeout_s: how long to wait at most.
+            or_room: return as well when `offer` can send something.
         """
         channel = self._channel
-        self._connection.wait(lambda: bool(channel.output) or channel.exit_status is not None, timeout_s)
-        output, channel.output = channel.output, []
+        self._connection.wait(lambda: channel.has_news() or (or_room and channel.stdin_room() >= _CHUNK_BYTES),
+                              timeout_s)
+        output = self._connection.take_output(channel)
         if channel.exit_status is not None:
             self._connection.forget(channel)
         return [(stream.decode(), data) for stream, data in output]
 
-    def write(self, data: bytes) -> None:
-        """Send bytes to its standard input; waits while the process does not take them."""
-        channel = self._channel
-        room = wire.STDIN_WINDOW_BYTES - _CHUNK_BYTES
-        for start in range(0, len(data), _CHUNK_BYTES):
-            chunk = data[start : start + _CHUNK_BYTES]
-            self._connection.wait(lambda: channel.untaken_bytes <= room or channel.exit_status is not None, None)
-            if channel.exit_status is not None:
-                return
-            channel.untaken_bytes += len(chunk)
+    def offer(self, data: bytes | memoryview) -> int:
+        """Send as many bytes to its standard input as there is room for now; return how many."""
+        channel, sent = self._channel, 0
+        while sent < len(data) and channel.stdin_room() >= _CHUNK_BYTES:
+            chunk = bytes(data[sent : sent + _CHUNK_BYTES])
+            channel.sent_bytes += len(chunk)
             self._connection.send(channel, b"stdin", chunk)
+            sent += len(chunk)
+        return sent
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to its standard input; waits while the process does not take them.
+
+        A process that prints as much as it takes needs a `read` in another thread meanwhile, as with any two pipes.
+        """
+        channel, left = self._channel, memoryview(data)
+        while left and channel.exit_status is None:
+            left = left[self.offer(left) :]
+            if left:
+                self._connection.wait(
+                    lambda: channel.stdin_room() >= _CHUNK_BYTES or channel.exit_status is not None, None)
 
     def close_stdin(self) -> None:
         """End its standard input."""
@@ -153,6 +170,18 @@ class Process:
             if self._connection.wait(lambda: self._channel.exit_status is not None, patience_s):
                 break
         self._connection.forget(self._channel)
+
+    def abandon(self) -> None:
+        """End it with SIGKILL if it has not ended, and drop what it still prints."""
+        with self._connection.interrupts:
+            try:
+                if self.exit_status is None and not self._connection.ended:
+                    self.send_signal(signal.SIGKILL)
+                    self._connection.wait(lambda: self._channel.exit_status is not None, _ABANDON_S)
+            except (LabClosed, LabDied):
+                return  # it has ended with its lab
+            finally:
+                self._connection.forget(self._channel)
 
     def _words(self, argv: Sequence[str]) -> list[bytes]:
         try:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from labsupport.errors import CommandTimeout, OutputLimitExceeded
+from labsupport.sandbox.interrupts import Interrupts
 from labsupport.sandbox.process import Completed, Process, place
 
 Echo = Callable[[str, str], None]
@@ -25,25 +26,37 @@ def print_output(stream: str, text: str) -> None:
 
 
 class _Follower:
-    """Collects the output of one process up to a limit, and echoes it."""
+    """Feeds one process, collects its output up to a limit, and echoes it.
 
-    def __init__(self, process: Process, echo: Echo | None, max_output_bytes: int) -> None:
+    Both in one loop: a process that takes its input only while somebody takes its output must not wait for ever.
+    """
+
+    def __init__(self, process: Process, stdin: bytes, echo: Echo | None, max_output_bytes: int) -> None:
         self.process = process
+        self.stdin = memoryview(stdin)
+        self.input_ended = False
         self.echo = echo
         self.left_bytes = max_output_bytes
         self.kept = {"stdout": bytearray(), "stderr": bytearray()}
         make = codecs.getincrementaldecoder("utf-8")
         self.decoders = {stream: make(errors="backslashreplace") for stream in self.kept}
 
-    def follow(self, end: float | None) -> bool:
-        """Read until the process has ended (True), or until `end`, or until it printed too much (False)."""
+    def follow(self, end: float) -> bool:
+        """Go on until the process has ended (True), or until `end`, or until it printed too much (False)."""
         while self.process.exit_status is None and self.left_bytes >= 0:
-            left = None if end is None else end - time.monotonic()
-            if left is not None and left <= 0:
+            left = end - time.monotonic()
+            if left <= 0:
                 return False
-            self.keep(self.process.read(left))
+            self.feed()
+            self.keep(self.process.read(left, or_room=bool(self.stdin)))
         self.keep(self.process.read(0))
         return self.process.exit_status is not None
+
+    def feed(self) -> None:
+        self.stdin = self.stdin[self.process.offer(self.stdin) :]
+        if not self.stdin and not self.input_ended:
+            self.input_ended = True
+            self.process.close_stdin()
 
     def keep(self, output: list[tuple[str, bytes]]) -> None:
         for stream, data in output:
@@ -58,6 +71,12 @@ class _Follower:
             if text:
                 self.echo(stream, text)
 
+    def interrupt(self) -> None:
+        """Pass Ctrl-C on, and show what the process says to that."""
+        self.process.send_signal(signal.SIGINT)
+        self.follow(time.monotonic() + PATIENCE_S)
+        self.end()
+
     def end(self) -> Completed:
         for stream in self.kept:
             self.show(stream, b"", final=True)
@@ -66,42 +85,37 @@ class _Follower:
                          bytes(self.kept["stdout"]), bytes(self.kept["stderr"]), self.process.namespace)
 
 
-def run_to_end(process: Process, *, data: bytes | None, timeout_s: float, max_output_bytes: int,
-               echo: Echo | None) -> Completed:
-    """Feed, follow and end a process. See `Lab.run` for the arguments and errors.
+def run_to_end(start: Callable[[], Process], interrupts: Interrupts, *, data: bytes, timeout_s: float,
+               max_output_bytes: int, echo: Echo | None) -> Completed:
+    """Start, feed, follow and end a process. See `Lab.run` for the arguments and errors.
 
     Ctrl-C goes to the command's process group, as in a terminal; a command that goes on for two more seconds, or a
     second Ctrl-C, is answered with SIGKILL. KeyboardInterrupt is raised in the end, so that the cells below do not run.
+    However this ends, the process does not go on.
     """
-    follower = _Follower(process, echo, max_output_bytes)
+    follower: _Follower | None = None
     try:
-        if data is not None:
-            process.write(data)
-        process.close_stdin()
-        in_time = follower.follow(time.monotonic() + timeout_s)
+        with interrupts:  # raised when the process is known here, so that it can be ended
+            follower = _Follower(start(), data, echo, max_output_bytes)
+        return _to_the_end(follower, timeout_s, max_output_bytes)
     except KeyboardInterrupt:
-        _interrupt(follower)
-        follower.end()
+        if follower is not None:
+            follower.interrupt()
         raise
-    if not in_time:
-        too_much = follower.left_bytes < 0
-        process.stop(PATIENCE_S)
-        completed = follower.end()
-        raise _too_much(completed, max_output_bytes) if too_much else _too_long(completed, timeout_s)
+    finally:
+        if follower is not None:
+            follower.process.abandon()
+
+
+def _to_the_end(follower: _Follower, timeout_s: float, max_output_bytes: int) -> Completed:
+    in_time = follower.follow(time.monotonic() + timeout_s)
     if follower.left_bytes < 0:
+        follower.process.stop(PATIENCE_S)
         raise _too_much(follower.end(), max_output_bytes)
+    if not in_time:
+        follower.process.stop(PATIENCE_S)
+        raise _too_long(follower.end(), timeout_s)
     return follower.end()
-
-
-def _interrupt(follower: _Follower) -> None:
-    try:
-        follower.process.send_signal(signal.SIGINT)
-        ended = follower.follow(time.monotonic() + PATIENCE_S)
-    except KeyboardInterrupt:
-        ended = False
-    if not ended:
-        follower.process.send_signal(signal.SIGKILL)
-        follower.follow(time.monotonic() + PATIENCE_S)
 
 
 def _too_long(completed: Completed, timeout_s: float) -> CommandTimeout:

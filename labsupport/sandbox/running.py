@@ -73,23 +73,26 @@ def find_running_labs() -> list[RunningLab]:
 
 
 def _labs_of(process: Path) -> list[RunningLab]:
-    labs = []
     try:
-        for entry in (process / "fd").iterdir():
-            if str(entry.readlink()) == _SHOWN_AS:
-                lab = _read(entry)
-                if lab is not None and lab.client_pid == int(process.name):
-                    labs.append(lab)
+        entries = list((process / "fd").iterdir())
     except OSError:
-        return labs  # it has ended, or is another user's: none of its labs can be joined
-    return labs
+        return []  # it has ended, or is another user's: none of its labs can be joined
+    found = (_read(entry) for entry in entries)
+    return [lab for lab in found if lab is not None and lab.client_pid == int(process.name)]
 
 
 def _read(entry: Path) -> RunningLab | None:
-    # Root looks at every user's: one may be a forgery, a pipe say, at which a plain open would wait for ever.
-    fd = os.open(entry, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if str(entry.readlink()) != _SHOWN_AS:
+            return None
+        # Root looks at every user's: one may be a forgery, a pipe say, at which a plain open would wait for ever.
+        fd = os.open(entry, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None  # closed since the folder was read
     try:
         text = os.read(fd, _LONGEST_BYTES)
+    except OSError:
+        return None  # a forgery
     finally:
         os.close(fd)
     try:

@@ -3,7 +3,7 @@
 The lab's root tries everything that root could do, from inside, with plain system calls. Each refusal is the kernel's,
 so each is asserted by its errno. Run as root and as an ordinary user: the two id maps must refuse the same.
 
-Not tried: AF_VSOCK, which has no namespaces before Linux 6.20. Where the host is a virtual machine, a lab can speak to
+Not tried: AF_VSOCK, which has no namespaces. Where the host is a virtual machine, a lab can speak to
 the hypervisor's vsock ports as any unprivileged process of the host can.
 """
 

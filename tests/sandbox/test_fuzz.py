@@ -47,7 +47,8 @@ def likely_frames(chance: Random, count: int) -> Iterator[bytes]:
     """Well-formed requests in an order that no client would send them in: ids in use, ended, unknown."""
     for _ in range(count):
         request = chance.choice([b"1", b"2", b"3"])
-        kind = chance.choice([b"exec", b"exec", b"stdin", b"eof", b"signal", b"resize", b"ping", b"list", b"hello"])
+        kind = chance.choice([b"exec", b"exec", b"stdin", b"eof", b"signal", b"resize", b"ping", b"list", b"hello",
+                               b"taken", b"observe"])
         fields = {
             b"exec": (chance.choice([b"pipes", b"merged", b"terminal", b"trusted"]), chance.choice([b"", b"red"]),
                       b"24", b"80", *chance.choice([(b"true",), (b"cat",), (b"sleep", b"0.01"), (b"yes",), (b"no",)])),
@@ -55,6 +56,8 @@ def likely_frames(chance: Random, count: int) -> Iterator[bytes]:
             b"signal": (chance.choice([b"0", b"1", b"9", b"15", b"64", b"65", b"-9"]),),
             b"resize": (b"0", chance.choice([b"0", b"70000", b"-1"])),
             b"hello": (wire.VERSION, b"wrong"),
+            b"taken": (chance.choice([b"0", b"-1", b"70000", b"99999999999999999999"]),),
+            b"observe": (chance.choice([b"", b"red"]), b"sleep", b"0.01"),
         }.get(kind, ())
         yield wire.encode(kind, request, *fields)
 
@@ -160,11 +163,12 @@ def test_connections_that_say_nothing_disturb_nobody(lab):
             with contextlib.suppress(ConnectionError):  # there may be more than the agent takes
                 stream.send(hello(lab.announcement.token.encode())[:-3])
     lab.ping()
-    for stream in silent:
-        stream.close()
-    lab.ping()  # the agent has seen them go
     with Lab.join(lab.announcement.address, lab.announcement.token) as second:
         second.ping()
+        for stream in silent:
+            stream.close()
+        second.ping()  # the agent has seen them go
+    lab.ping()
 
 
 def test_a_second_client_that_takes_nothing_costs_little_memory(lab):
@@ -258,6 +262,14 @@ def test_an_agent_that_takes_nothing_is_given_up(monkeypatch):
     channel = client.open(b"exec")
     with theirs, pytest.raises(LabDied, match="takes no more requests"):
         client.send(channel, b"stdin", bytes(16 << 20))
+    client.close()
+
+
+def test_the_last_words_of_an_agent_are_heard_even_if_nothing_more_can_be_sent_to_it():
+    client, theirs = fake_agent(wire.encode(b"failed", b"", b"serving", b"out of luck", b"0"))
+    theirs.close()
+    with pytest.raises(LabDied, match="out of luck"):
+        client.call(b"ping")
     client.close()
 
 

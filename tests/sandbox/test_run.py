@@ -22,9 +22,11 @@ from labsupport.errors import (
     OutputLimitExceeded,
 )
 from labsupport.sandbox import Process
+from labsupport.sandbox.agent import wire
 from labsupport.waiting import wait_until
 
 MEBIBYTE = 1 << 20
+READ_BYTES = 65536
 
 
 def inner_processes(lab_pid_namespace: str) -> int:
@@ -121,14 +123,44 @@ def test_too_much_output_ends_the_command_and_costs_no_memory(lab):
     assert oracle.peak_memory_bytes(os.getpid()) - before < 60 * MEBIBYTE
 
 
-def test_output_that_nobody_reads_waits_in_the_lab(lab):
+@pytest.mark.parametrize("terminal", [None, (24, 80)], ids=["pipes", "terminal"])
+def test_output_that_nobody_reads_waits_in_the_lab(lab, terminal):
     """`Process` promises that: it must hold as well while other requests take frames from the same stream."""
-    flood = lab.start("yes 0123456789abcdef")
+    flood = lab.start("yes 0123456789abcdef", terminal=terminal)
     before = oracle.peak_memory_bytes(os.getpid())
-    lab.run(["sleep", "1"], echo=False).check()
+    lab.run(["sleep", "0.5"], echo=False).check()
     grown = oracle.peak_memory_bytes(os.getpid()) - before
+    received = sum(len(data) for _, data in flood.read(0))
+    assert wire.OUTPUT_WINDOW_BYTES <= received < wire.OUTPUT_WINDOW_BYTES + 4 * READ_BYTES
+    more = 0
+    while more < 3 * wire.OUTPUT_WINDOW_BYTES:  # once it is read, it goes on
+        more += sum(len(data) for _, data in flood.read(5))
     flood.stop()
-    assert grown < 60 * MEBIBYTE
+    assert grown < 20 * MEBIBYTE
+
+
+def test_a_command_may_print_as_much_as_it_is_given(lab):
+    """More than all buffers on the way hold, so its input must go on while its output is taken."""
+    data = os.urandom(MEBIBYTE) * 8
+    assert lab.run(["cat"], stdin=data, echo=False, max_output_bytes=len(data)).stdout_bytes == data
+
+
+def test_a_command_that_takes_no_input_meets_its_time_limit(lab):
+    with pytest.raises(CommandTimeout):
+        lab.run(["sleep", "1000"], stdin=b"x" * MEBIBYTE, timeout_s=0.3, echo=False)
+    still_works(lab)
+
+
+def test_end_processes_returns_when_they_are_gone(lab, namespace_ids):
+    identity = namespace_ids(lab)["pid"]
+    idle = inner_processes(identity)
+    started = [lab.start("(setsid sleep 1000 &); sleep 1000 & sleep 1000") for _ in range(30)]
+    assert inner_processes(identity) > 30
+    lab.end_processes()
+    assert inner_processes(identity) == idle
+    assert [process.exit_status for process in started] == [-signal.SIGKILL] * 30
+    lab.end_processes()  # with none there is nothing to wait for
+    still_works(lab)
 
 
 def test_binary_output_is_kept_as_it_is(lab):
@@ -163,17 +195,21 @@ def test_an_unknown_namespace_is_named_with_those_there_are(lab):
     assert lab.run("ip netns identify $$", namespace="red", echo=False).stdout.strip() == "red"
 
 
-@pytest.mark.parametrize("command", [["no-such-program"], [""], ["/etc/hostname"], ["/etc"], ["/etc/hosts/x"]])
-def test_a_command_that_is_not_there_is_named(lab, command):
+@pytest.mark.parametrize("namespace", ["", "red"], ids=["first namespace", "named namespace"])
+@pytest.mark.parametrize("command", [["no-such-program"], [""], ["/etc/hostname"], ["/etc"], ["/etc/hosts/x"], ["./x"],
+                                     ["/usr/bin/no-such-program"]])
+def test_a_command_that_is_not_there_is_named(lab, command, namespace):
+    lab.run("ip netns add red", echo=False).check()
     with pytest.raises(CommandNotFound, match="the lab has no such program"):
-        lab.run(command, echo=False)
+        lab.run(command, namespace=namespace, echo=False)
     still_works(lab)
 
 
-def test_a_program_missing_in_a_namespace_says_so_too(lab):
-    lab.run("ip netns add red", echo=False).check()
-    with pytest.raises(CommandNotFound, match="no-such-program"):
-        lab.run(["no-such-program"], namespace="red", echo=False)
+def test_a_program_in_a_namespace_is_found_as_in_the_first_one(lab):
+    lab.run("ip netns add red; printf '#!/bin/sh\necho mine\n' > /root/x; chmod +x /root/x", echo=False).check()
+    for command in (["./x"], ["/root/x"], ["echo", "mine"], "echo mine"):
+        for namespace in ("", "red"):
+            assert lab.run(command, namespace=namespace, echo=False).stdout == "mine\n"
 
 
 def test_a_closed_lab_says_so():
@@ -223,7 +259,7 @@ def test_an_echo_that_fails_ends_the_command(lab, namespace_ids):
 
     with pytest.raises(BrokenPipeError):
         lab.run("echo x; sleep 1000", echo=broken)
-    wait_until(lambda: inner_processes(identity) == idle, what="the command to be gone", deadline_s=4)
+    wait_until(lambda: inner_processes(identity) == idle, what="the command to be gone", deadline_s=1)
     still_works(lab)
 
 

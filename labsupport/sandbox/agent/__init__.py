@@ -10,6 +10,7 @@ they use `_signal` and `_socket`, which start several milliseconds faster than t
     filesystem   what the lab sees of the file system
     boot         puts the two together and starts PID 1
     jobs         one running command
+    observer     the host's programs on the lab's network, out of the lab's reach
     client       one client and the requests that it may make
     serve        PID 1: the event loop
 """

@@ -45,14 +45,14 @@ def _build(steps: _Steps, stream: int, client: int, listener: int, settings: dic
     for fd in (stream, client, listener):
         os.set_inheritable(fd, False)
     kind, uids, gids = settings["kind"], settings["uids"], settings["gids"]
-    view = filesystem.View(settings["keep"], settings["work"], settings["hidden"])
+    view = filesystem.View(settings["keep"], settings["hidden"])
     proc_fd = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
     command_line = syscalls.command_line_area()
     steps.name = "making the outer user namespace"
     outer = identity.OuterNamespace(kind, uids, gids)
     if kind == "shifted":
-        steps.name = "taking the work folder and the Python environment"
-        view.take_as_root(outer.fd)
+        steps.name = "taking the Python environment"
+        view.take_as_root()
     steps.name = "entering the outer user namespace"
     outer.enter()
     steps.name = "building the lab's file system"
@@ -63,30 +63,33 @@ def _build(steps: _Steps, stream: int, client: int, listener: int, settings: dic
     processes = settings["process_limit"] if most == resource.RLIM_INFINITY else min(settings["process_limit"], most)
     resource.setrlimit(resource.RLIMIT_NPROC, (processes, most))  # the inner user namespace takes it over as a whole
     asking, observing = observer.socket_pair()
+    alive_read, alive_write = os.pipe()
     steps.name = "making the inner namespaces"
     gate_read, gate_write = os.pipe()
     pid = syscalls.clone(syscalls.CLONE_PARENT | _NEW_FOR_PID_1)
     if pid:
+        os.write(stream, wire.encode(b"cloned", b"", b"%d" % pid))  # first: the client has to collect it in any case
+        syscalls.set_command_line(command_line, "labsupport-observer")
+        first = os.pidfd_open(pid)
         identity.map_all(pid, proc_fd, uids, gids)
-        os.write(stream, wire.encode(b"cloned", b"", b"%d" % pid))
         os.write(gate_write, b"go")
         resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
         asking.close()
-        syscalls.set_command_line(command_line, "labsupport-observer")
-        observer.serve(observing, client, trusted)
+        os.close(alive_write)
+        observer.serve(observing, client, first, alive_read, trusted)
     resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
     syscalls.set_command_line(command_line, "labsupport-agent")
     observing.close()
     os.close(gate_write)
     if os.read(gate_read, 2) != b"go":
         os._exit(1)
-    _close_all_but((stream, client, listener, asking.fileno()))
+    _close_all_but((stream, client, listener, asking.fileno(), alive_write))
     syscalls.set_dumpable(0)  # the lab's root may not trace PID 1 or look into it: its memory belongs to the host
     steps.name = "mounting /proc and /sys"
     filesystem.mount_kernel_views()
     steps.name = "setting the host name"
     syscalls.set_hostname("lab")
-    os.chdir(settings["work"] or "/root")
+    os.chdir("/root")
     os.umask(0o022)
     os.environ["PATH"] = settings["environment"]["PATH"]  # posix_spawnp looks on the caller's own PATH for a program
     serve.run(stream, client, listener, observer.Asker(asking), settings)

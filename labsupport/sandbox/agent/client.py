@@ -58,6 +58,7 @@ class Connection:
             self.send(b"error", b"", b"malformed", str(problem).encode())
             self.flush()
             self.close()
+            return
         finally:
             self.receiving = False
         if self.out and self.fd >= 0:
@@ -93,6 +94,7 @@ class Connection:
 
     def flush(self) -> None:
         """Write what the client takes now."""
+        was_full = len(self.out) >= QUEUE_HIGH_BYTES
         try:
             while self.out:
                 with memoryview(self.out) as view:
@@ -105,19 +107,26 @@ class Connection:
             return
         if self.wants_room != bool(self.out):
             self.watch(wants_room=bool(self.out))
-        if len(self.out) < QUEUE_HIGH_BYTES:
-            self.server.resume(self)
+        if was_full and len(self.out) < QUEUE_HIGH_BYTES:
+            for job in self.jobs.values():
+                self.server.watch_outputs(self, job)
+
+    def takes_output_of(self, job: Job) -> bool:
+        """Whether there is room for more of what a command prints; a client that has gone takes, and drops, all."""
+        return self.fd < 0 or (len(self.out) < QUEUE_HIGH_BYTES and job.untaken_bytes < wire.OUTPUT_WINDOW_BYTES)
 
     def close(self) -> None:
         """The client is gone: end its jobs, or the whole lab if it was the lab's own client."""
         if self.main:
             os._exit(0)
+        if self.fd < 0:
+            return
         self.server.forget(self.fd)
         os.close(self.fd)
         self.fd = -1
         for job in self.jobs.values():
             job.signal(_signal.SIGKILL)
-        self.server.connections.discard(self)
+        self.server.connections.remove(self)
 
     def hello(self, _request: bytes, version: bytes, token: bytes) -> None:
         """Check that both ends speak the same version and that the other one may be here."""
@@ -137,12 +146,9 @@ class Connection:
         self.send(b"reply", request, *map(os.fsencode, jobs.namespace_names()))
 
     def end_all(self, request: bytes) -> None:
-        """End every process of the lab but PID 1."""
-        try:
-            os.kill(-1, _signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # there is none
-        self.send(b"reply", request)
+        """End every process of the lab but PID 1; the reply follows when the last one is collected."""
+        self.server.ending.append((self, request))
+        self.server.collect()
 
     def execute(self, request: bytes, mode: bytes, namespace: bytes, rows: bytes, columns: bytes,
                 *argv: bytes) -> None:
@@ -185,8 +191,7 @@ class Connection:
         """Take on a command that runs."""
         self.jobs[job.request] = job
         self.send(b"started", job.request, b"%d" % job.pid)
-        if len(self.out) < QUEUE_HIGH_BYTES:
-            self.server.watch_outputs(self, job)
+        self.server.watch_outputs(self, job)
 
     def stdin(self, request: bytes, data: bytes) -> None:
         """Pass input on to a command."""
@@ -213,12 +218,18 @@ class Connection:
         if went:
             self.send(b"taken", job.request, b"%d" % went)
         if stdin == job.terminal:
-            events = select.POLLIN | (select.POLLOUT if job.pending else 0)
-            self.server.watch(stdin, events, lambda ready: self.server.on_terminal(self, job, ready))
+            self.server.watch_outputs(self, job)
         elif job.pending:
             self.server.watch(stdin, select.POLLOUT, lambda _events: self.feed(job))
         else:
             self.server.forget(stdin)
+
+    def taken(self, request: bytes, count: bytes) -> None:
+        """Send more of what a command prints."""
+        job = self.jobs.get(request)
+        if job is not None:
+            job.untaken_bytes = max(0, job.untaken_bytes - int(count))
+            self.server.watch_outputs(self, job)
 
     def signal(self, request: bytes, number: bytes) -> None:
         """Send a signal to a command's process group."""
@@ -236,5 +247,5 @@ class Connection:
 REQUESTS: "dict[bytes, Callable[..., None]]" = {
     b"hello": Connection.hello, b"ping": Connection.ping, b"list": Connection.list, b"endall": Connection.end_all,
     b"exec": Connection.execute, b"observe": Connection.observe, b"stdin": Connection.stdin, b"eof": Connection.eof,
-    b"signal": Connection.signal, b"resize": Connection.resize,
+    b"taken": Connection.taken, b"signal": Connection.signal, b"resize": Connection.resize,
 }

@@ -29,30 +29,20 @@ class View:
 
     Args:
         keep: host folders that stay visible, read-only, although they lie in a covered one (a Python environment).
-        work: the one host folder that the lab may write to, or "" for none.
         hidden: more folders to cover, the user's home for one.
     """
 
-    def __init__(self, keep: list[str], work: str, hidden: list[str]) -> None:
+    def __init__(self, keep: list[str], hidden: list[str]) -> None:
         self.keep = keep
-        self.work = work
         self.covers = dict(COVERED_MEBIBYTES)
         for path in hidden:
             self.covers.setdefault(path, 1)
         self.trees: dict[str, int] = {}
 
-    def take_as_root(self, outer: int) -> None:
-        """Take what only root reaches, before root gives up its ids; the lab's root will write as the host's root."""
+    def take_as_root(self) -> None:
+        """Take what only root reaches, before root gives up its ids."""
         for path in self.keep:
             self.trees[path] = syscalls.open_tree(path)
-        if self.work:
-            tree = syscalls.open_tree(self.work)
-            try:
-                syscalls.set_tree_attributes(tree, syscalls.MOUNT_ATTR_IDMAP, outer)
-            except OSError as error:
-                raise OSError(error.errno, f"the file system of the work folder {self.work} cannot map ids: "
-                              f"{error.strerror}") from None
-            self.trees[self.work] = tree
         if os.path.exists("/dev/net/tun"):
             self.trees["/dev/net/tun"] = _copy_of_tun()
 
@@ -94,11 +84,6 @@ class View:
             if path not in self.trees:
                 self.trees[path] = syscalls.open_tree(path)
             syscalls.set_tree_attributes(self.trees[path], syscalls.MOUNT_ATTR_RDONLY)
-        if self.work:
-            if self.work not in self.trees:
-                self.trees[self.work] = syscalls.open_tree(self.work)
-            syscalls.set_tree_attributes(self.trees[self.work],
-                                         syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV)
         for name in (*DEVICES, "net/tun"):
             path = "/dev/" + name
             if path not in self.trees and os.access(path, os.R_OK | os.W_OK):

@@ -28,6 +28,7 @@ class Job:
     Attributes:
         outputs: streams that are open, by file descriptor: b"stdout" or b"stderr".
         pending: bytes of stdin that the process has not taken yet.
+        untaken_bytes: how much output was sent that nobody at the client has taken yet.
     """
 
     def __init__(self, request: bytes) -> None:
@@ -38,7 +39,7 @@ class Job:
         self.outputs: dict[int, bytes] = {}
         self.pending = bytearray()
         self.end_of_input = False
-        self.waiting_for_room = False
+        self.untaken_bytes = 0
 
     def start(self, mode: bytes, namespace: str, size: tuple[int, int], argv: list[bytes],
               environment: dict[str, str]) -> None:
@@ -54,6 +55,7 @@ class Job:
         """
         if namespace:
             os.close(open_namespace(namespace))
+            check_program(argv, environment["PATH"])  # `ip` would only fail with a status of its own
             argv = [b"ip", b"netns", b"exec", os.fsencode(namespace), *argv]
         if mode == b"terminal":
             self._start_in_terminal(argv, environment, size)
@@ -165,9 +167,9 @@ class ObservedJob(Job):
             os.close(out_write)
             os.close(error_write)
 
-    def signal(self, number: int) -> None:
-        """Send a signal to the program's process group."""
-        self.asker.signal(self.number, number)
+    def signal(self, _number: int) -> None:
+        """End the program: whatever the signal, there is nothing else to want of one that only looks."""
+        self.asker.end(self.number)
 
 
 def open_pipes(count: int) -> list[tuple[int, int]]:
@@ -237,6 +239,19 @@ def _opened(name: str) -> "int | None":
         return fd
     os.close(fd)
     return None
+
+
+def check_program(argv: list[bytes], path: str) -> None:
+    """Refuse a program that is not on `path`, or not where its name says."""
+    name = argv[0]
+    places = [name] if b"/" in name else [os.fsencode(folder) + b"/" + name for folder in path.split(":")]
+    problem = 2  # ENOENT
+    for place in places:
+        if os.path.isfile(place) and os.access(place, os.X_OK):
+            return
+        if os.path.exists(place):
+            problem = 13  # EACCES
+    raise refusal(OSError(problem, os.strerror(problem)), argv)
 
 
 def refusal(error: OSError, argv: list[bytes]) -> Refused:

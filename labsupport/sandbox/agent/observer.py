@@ -6,8 +6,13 @@ which the lab's root is not root, in the host's PID namespace, which the lab can
 the lab cannot mount anything into. PID 1 sends it requests, each with the network namespace to enter and the ends of
 two pipes (SCM_RIGHTS, unix(7)).
 
-    PID 1 to observer     run number argv...  + 3 descriptors      signal number signal
+    PID 1 to observer     run number argv...  + 3 descriptors      end number
     observer to PID 1     exit number status
+
+PID 1 and the observer end together, also if one of them was stopped (SIGSTOP). When the client has gone, the observer
+kills PID 1. PID 1 cannot kill the observer, since it does not see it; but it holds the one writing end of a pipe, and
+the kernel sends the observer SIGKILL when that is closed (O_ASYNC and F_SETSIG, fcntl(2)). Each program is PID 1 of a
+PID namespace of its own and dies with the observer (PR_SET_PDEATHSIG, prctl(2)), and with it all that it has started.
 """
 
 import _signal
@@ -50,9 +55,12 @@ class Asker:
         rights = b"".join([fd.to_bytes(4, sys.byteorder) for fd in descriptors])
         self.socket.sendmsg([request], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
 
-    def signal(self, number: int, signal: int) -> None:
-        """Send a signal to the process group of a program."""
-        self.socket.send(wire.encode(b"signal", b"%d" % number, b"%d" % signal))
+    def end(self, number: int) -> None:
+        """End a program with everything that it has started."""
+        try:
+            self.socket.send(wire.encode(b"end", b"%d" % number))
+        except OSError:
+            return  # the observer has gone, and its programs with it; or it is stopped, and its end will end them
 
     def ended(self) -> "list[tuple[int, int]] | None":
         """Return what has ended since the last call, as number and exit status; None if the observer is gone."""
@@ -71,10 +79,17 @@ class Asker:
 
 
 class Observer:
-    """The observer itself."""
+    """The observer itself.
 
-    def __init__(self, socket: _socket.socket) -> None:
+    Args:
+        socket: its end of the pair.
+        first: a pidfd of the lab's PID 1.
+    """
+
+    def __init__(self, socket: _socket.socket, first: int) -> None:
         self.socket = socket
+        self.first = first
+        self.itself = os.pidfd_open(os.getpid())
         self.numbers: dict[int, bytes] = {}
         self.running: dict[bytes, int] = {}
 
@@ -99,9 +114,11 @@ class Observer:
                 self.answer()
 
     def end(self) -> None:
-        """End with everything that still runs."""
-        for pid in self.numbers:
-            _signal_group(pid, _signal.SIGKILL)
+        """End, and the lab and the programs with it."""
+        try:
+            _signal.pidfd_send_signal(self.first, _signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it was faster
         os._exit(0)
 
     def answer(self) -> None:
@@ -121,20 +138,44 @@ class Observer:
             for fd in fds:
                 os.close(fd)
         elif number in self.running:
-            _signal_group(self.running[number], int(fields[0]))
+            os.kill(self.running[number], _signal.SIGKILL)
 
     def run(self, number: bytes, argv: list[bytes], descriptors: list[int]) -> None:
         """Start a program."""
         try:
-            pid = os.fork()
+            pid = syscalls.clone(syscalls.CLONE_NEWPID, _signal.SIGCHLD)
         except OSError as error:
             os.write(descriptors[2], f"{error.strerror}\n".encode())
             self.report(number, 126)
             return
         if pid == 0:
-            _become(argv, *descriptors)
+            self.become(argv, *descriptors)
         self.numbers[pid] = number
         self.running[number] = pid
+
+    def become(self, argv: list[bytes], network: int, out: int, error: int) -> None:
+        """Go on as a program. Does not return."""
+        try:
+            syscalls.prctl(_PR_SET_PDEATHSIG, _signal.SIGKILL)
+            parent = select.poll()
+            parent.register(self.itself, select.POLLIN)
+            if parent.poll(0):  # it ended before it could take this process along
+                os._exit(1)
+            syscalls.setns(network, syscalls.CLONE_NEWNET)
+            for number, fd in enumerate((os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), out, error)):
+                os.dup2(fd, number)
+            for signal_number in jobs.DEFAULT_SIGNALS:
+                _signal.signal(signal_number, _signal.SIG_DFL)
+            for folder in PATH.split(":"):
+                try:
+                    os.execve(os.fsencode(folder) + b"/" + argv[0], argv, {"PATH": PATH, "LC_ALL": "C.UTF-8"})
+                except FileNotFoundError:
+                    continue
+            os.write(error, argv[0] + b": not found on the host\n")
+        except OSError as problem:
+            os.write(error, str(problem).encode() + b"\n")
+        finally:
+            os._exit(127)
 
     def collect(self) -> None:
         """Report what has ended."""
@@ -154,49 +195,37 @@ class Observer:
             self.end()
 
 
-def serve(socket: _socket.socket, client: int, trusted: int) -> None:
+def serve(socket: _socket.socket, client: int, first: int, alive: int, trusted: int) -> None:
     """Become the observer of the lab that this process has built. Does not return.
 
     Args:
         socket: the observer's end of the pair.
         client: the pidfd of the lab's client.
+        first: the pidfd of the lab's PID 1.
+        alive: the reading end of a pipe that ends with PID 1.
         trusted: the file system that programs see.
     """
+    _die_at_the_end_of(alive)
     os.fchdir(trusted)
     os.chroot(".")
     os.chdir("/")
     os.closerange(0, 3)
     for _ in range(3):
         os.open("/dev/null", os.O_RDWR)
-    kept = sorted((socket.fileno(), client))
+    kept = sorted((socket.fileno(), client, first, alive))
     for low, high in zip((2, *kept), (*kept, 1024), strict=True):
         os.closerange(low + 1, high)
-    Observer(socket).serve(client)
+    Observer(socket, first).serve(client)
 
 
-def _signal_group(pid: int, number: int) -> None:
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
-        os.kill(pid, number)  # it has not made its group yet; or it has ended, and is a zombie until collected
+def _die_at_the_end_of(pipe: int) -> None:
+    """Have the kernel send this process SIGKILL when the other end of `pipe` is closed, even while it is stopped."""
+    import fcntl  # noqa: PLC0415
 
-
-def _become(argv: list[bytes], network: int, out: int, error: int) -> None:
-    try:
-        os.setpgid(0, 0)
-        syscalls.prctl(_PR_SET_PDEATHSIG, _signal.SIGKILL)
-        syscalls.setns(network, syscalls.CLONE_NEWNET)
-        for number, fd in enumerate((os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), out, error)):
-            os.dup2(fd, number)
-        for signal_number in jobs.DEFAULT_SIGNALS:
-            _signal.signal(signal_number, _signal.SIG_DFL)
-        for folder in PATH.split(":"):
-            try:
-                os.execve(os.fsencode(folder) + b"/" + argv[0], argv, {"PATH": PATH, "LC_ALL": "C.UTF-8"})
-            except FileNotFoundError:
-                continue
-        os.write(error, argv[0] + b": not found on the host\n")
-    except OSError as problem:
-        os.write(error, str(problem).encode() + b"\n")
-    finally:
-        os._exit(127)
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETSIG, _signal.SIGKILL)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    if poll.poll(0):  # it was closed before
+        os._exit(1)

@@ -12,8 +12,8 @@ import itertools
 import os
 import select
 
-from labsupport.sandbox.agent import jobs, wire
-from labsupport.sandbox.agent.client import QUEUE_HIGH_BYTES, Connection
+from labsupport.sandbox.agent import jobs
+from labsupport.sandbox.agent.client import Connection
 from labsupport.sandbox.agent.jobs import Job, ObservedJob
 from labsupport.sandbox.agent.observer import Asker
 
@@ -40,9 +40,7 @@ def run(stream: int, client: int, listener: int, asker: Asker, settings: dict) -
     except BaseException:  # the last words of PID 1, which has no other place to say them
         import traceback  # noqa: PLC0415
 
-        os.set_blocking(stream, False)
-        os.write(stream, wire.encode(b"failed", b"", b"serving", traceback.format_exc().encode()[-4000:], b"0"))
-    os._exit(1)
+        server.end(b"serving", traceback.format_exc())
 
 
 def _loopback_up() -> None:
@@ -78,7 +76,8 @@ class Server:
         self.environment: dict[str, str] = settings["environment"]
         self.poll = select.poll()
         self.handlers: dict[int, Handler] = {}
-        self.connections: set[Connection] = set()
+        self.connections: list[Connection] = []
+        self.ending: list[tuple[Connection, bytes]] = []
         self.running: dict[int, tuple[Connection, Job]] = {}
         ended_read, ended_write = os.pipe()
         for fd in (ended_read, ended_write):
@@ -110,7 +109,14 @@ class Server:
 
     def add_connection(self, fd: int, *, main: bool) -> None:
         """Take a client on."""
-        self.connections.add(Connection(self, fd, main=main))
+        self.connections.append(Connection(self, fd, main=main))
+
+    def end(self, step: bytes, why: str) -> None:
+        """End the lab; tell its client why, as far as that one takes it without waiting. Does not return."""
+        for connection in self.connections[:1]:
+            connection.send(b"failed", b"", step, why.encode()[-4000:], b"0")
+            connection.flush()
+        os._exit(1)
 
     def accept(self) -> None:
         """Take on a client that knocks; without the token it will not get far."""
@@ -126,18 +132,26 @@ class Server:
             os.close(fd)
             self.spare = os.dup(0)
             return
-        if len(self.connections) > MOST_CONNECTIONS:
+        strangers = [connection for connection in self.connections[1:] if not connection.greeted]
+        full = len(self.connections) > MOST_CONNECTIONS
+        if full and not strangers:
             os.close(fd)
-        else:
-            os.set_inheritable(fd, False)
-            self.add_connection(fd, main=False)
+            return
+        if full:
+            strangers[0].close()  # it has had the most time to say who it is
+        os.set_inheritable(fd, False)
+        self.add_connection(fd, main=False)
 
     def watch_outputs(self, connection: Connection, job: Job) -> None:
-        """Read what a command prints."""
+        """Read what a command prints while its client takes that; and write to its terminal."""
+        taken = connection.takes_output_of(job)
         for fd in job.outputs:
             if fd == job.terminal:
-                self.watch(fd, select.POLLIN, lambda ready: self.on_terminal(connection, job, ready))
-            else:
+                events = (select.POLLIN if taken else 0) | (select.POLLOUT if job.pending else 0)
+                self.watch(fd, events, lambda ready: self.on_terminal(connection, job, ready))
+            elif not taken:
+                self.forget(fd)
+            elif fd not in self.handlers:
                 self.watch(fd, select.POLLIN, self.output_handler(connection, job, fd))
 
     def output_handler(self, connection: Connection, job: Job, fd: int) -> "Handler":
@@ -157,15 +171,17 @@ class Server:
 
     def on_output(self, connection: Connection, job: Job, fd: int) -> None:
         """Pass on what a command printed, and stop reading while its client has too much to take."""
+        if fd != job.terminal and not connection.takes_output_of(job):
+            self.forget(fd)
+            return
         data, ended = jobs.read_available(fd, jobs.READ_BYTES)
         if data and connection.fd >= 0:
             connection.send(job.outputs[fd], job.request, data)
+            job.untaken_bytes += len(data)
         if ended:
             self.close_output(job, fd)
-        if len(connection.out) >= QUEUE_HIGH_BYTES:
-            for other in connection.jobs.values():
-                for output in other.outputs:
-                    self.forget(output)
+        if not connection.takes_output_of(job):
+            self.watch_outputs(connection, job)
 
     def close_output(self, job: Job, fd: int) -> None:
         """Forget a stream that has ended."""
@@ -175,34 +191,44 @@ class Server:
             job.stdin = job.terminal = -1
         os.close(fd)
 
-    def resume(self, connection: Connection) -> None:
-        """Read again what this client's commands print."""
-        for job in connection.jobs.values():
-            if any(fd not in self.handlers for fd in job.outputs):
-                self.watch_outputs(connection, job)
-
     def on_child(self, ended_read: int) -> None:
-        """Collect every process that has ended, orphans too, and report those that a client started."""
+        """Some process has ended."""
         try:
             os.read(ended_read, 4096)
         except BlockingIOError:
             pass
+        self.collect()
+
+    def collect(self) -> None:
+        """Collect every process that has ended, orphans too, and report those that a client started."""
+        if self.ending:  # again each time: what another client starts meanwhile must not put the end off
+            self.kill_all()
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
+            except ChildProcessError:  # none is left, alive or dead
+                for connection, request in self.ending:
+                    connection.send(b"reply", request)
+                self.ending.clear()
                 return
             if pid == 0:
                 return
             if pid in self.running:
                 self.finish(*self.running.pop(pid), os.waitstatus_to_exitcode(status))
 
+    def kill_all(self) -> None:
+        """Kill every process of the lab but PID 1."""
+        try:
+            os.kill(-1, _signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # there is none
+
     def on_observed(self) -> None:
-        """Report the observer's programs that have ended; all of them if it is gone."""
+        """Report the observer's programs that have ended; without an observer the lab ends."""
         ended = self.asker.ended()
         if ended is None:
-            self.forget(self.asker.socket.fileno())
-            ended = [(number, -_signal.SIGKILL) for number in self.observations]
+            self.end(b"observing", "its observer, a process outside of it, was ended")
+            return
         for number, status in ended:
             self.finish(*self.observations.pop(number), status)
 
@@ -229,5 +255,3 @@ class Server:
         _, ended = jobs.read_available(fd, jobs.READ_BYTES)
         if ended:
             self.close_output(job, fd)
-
-

@@ -18,8 +18,7 @@ CLONE_PARENT = 0x00008000
 
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
 MS_REC_PRIVATE = 0x4000 | 0x40000
-MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
-MOUNT_ATTR_IDMAP = 0x100000
+MOUNT_ATTR_RDONLY = 1
 PR_SET_DUMPABLE = 4
 
 _AT_FDCWD = -100
@@ -109,10 +108,10 @@ def attach_tree(tree: int, path: str) -> None:
     os.close(tree)
 
 
-def set_tree_attributes(tree: int, attributes: int, user_namespace: int = 0) -> None:
+def set_tree_attributes(tree: int, attributes: int) -> None:
     """Set MOUNT_ATTR_* on every mount of a detached tree; see mount_setattr(2)."""
     _call("syscall", f"mount_setattr({attributes:#x})", _MOUNT_SETATTR, tree, "", _AT_EMPTY_PATH | _AT_RECURSIVE,
-          _words(attributes, 0, 0, user_namespace), 32)
+          _words(attributes, 0, 0, 0), 32)
 
 
 def set_path_attributes(path: str, attributes: int) -> None:
@@ -130,6 +129,6 @@ def new_tmpfs() -> int:
     return tree
 
 
-def clone(flags: int) -> int:
+def clone(flags: int, exit_signal: int = 0) -> int:
     """Fork with clone3(2) and `flags`; return 0 in the child, its process id in the parent."""
-    return _call("syscall", f"clone3({flags:#x})", _CLONE3, _words(flags, *[0] * 7), 64)
+    return _call("syscall", f"clone3({flags:#x})", _CLONE3, _words(flags, 0, 0, 0, exit_signal, 0, 0, 0), 64)

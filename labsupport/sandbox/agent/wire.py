@@ -9,17 +9,26 @@ evaluated while decoding, so a hostile peer can at most be refused.
     ping    id                                     reply   id field...
     list    id                                     error   id code text
     exec    id mode namespace rows columns argv... started id pid
+    observe id namespace argv...
     stdin   id bytes                               taken   id count      (bytes of stdin that the process has)
     eof     id                                     stdout  id bytes
-    signal  id number                              stderr  id bytes
-    resize  id rows columns                        exit    id status     (-N: ended by signal N)
-    endall  id                                     failed  "" step text  (the lab could not start)
+    taken   id count                               stderr  id bytes
+    signal  id number                              exit    id status     (-N: ended by signal N)
+    resize  id rows columns                        cloned  "" pid        (while the lab starts: its PID 1)
+    endall  id                                     failed  "" step text  (the lab could not start, or has to end)
+
+Both directions of a command have a window. The client sends at most STDIN_WINDOW_BYTES of stdin that are not `taken`
+yet. The agent reads a command's output only while less than OUTPUT_WINDOW_BYTES of it are not `taken` by whoever reads
+it at the client, so output that nobody reads waits in the lab. The client says so once per OUTPUT_STEP_BYTES: a command
+that prints little costs no frame. At a command's end the agent sends what is left in its pipes, window or not.
 """
 
-VERSION = b"1"
+VERSION = b"2"
 MAX_FRAME_BYTES = 1 << 20
 MAX_FIELDS = 4096
 STDIN_WINDOW_BYTES = 1 << 18
+OUTPUT_WINDOW_BYTES = 1 << 20
+OUTPUT_STEP_BYTES = 1 << 18
 
 
 class MalformedFrameError(ValueError):
