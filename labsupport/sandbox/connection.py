@@ -21,6 +21,7 @@ from labsupport.sandbox.interrupts import Interrupts
 
 REQUEST_DEADLINE_S = 10.0
 _READ_BYTES = 1 << 18
+_LOOKS_BEFORE_SLEEP = 50
 _LAST_WORDS_S = 1.0
 
 
@@ -190,7 +191,12 @@ class Connection:
             self._condition.notify_all()
 
     def _read(self, wait_s: float | None) -> bytes | None:
-        self._poll.poll(None if wait_s is None else wait_s * 1000 + 0.5)
+        # Most answers come within microseconds; to sleep and be woken, on another processor, takes longer than that.
+        for _ in range(_LOOKS_BEFORE_SLEEP):
+            if self._poll.poll(0):
+                break
+        else:
+            self._poll.poll(None if wait_s is None else wait_s * 1000 + 0.5)
         try:
             return self._stream.recv(_READ_BYTES)
         except BlockingIOError:

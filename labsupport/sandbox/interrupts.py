@@ -7,8 +7,8 @@ bytes are moved the interrupt is noted only, the wait ends at once, and it is ra
 
 from __future__ import annotations
 
+import _signal  # the public functions make enums of numbers, which takes ten microseconds for each request
 import os
-import signal
 import threading
 import weakref
 from contextlib import suppress
@@ -48,10 +48,10 @@ class Interrupts:
                 if self._noted:  # it came while the last hold ended, and was raised there
                     self._noted = False
                     self.quiet()
-                previous = signal.getsignal(signal.SIGINT)
+                previous = _signal.getsignal(_signal.SIGINT)
                 if callable(previous):
                     self._previous = previous
-                    signal.signal(signal.SIGINT, self._note)
+                    _signal.signal(_signal.SIGINT, self._note)
             self._depth += 1
         return self
 
@@ -63,9 +63,9 @@ class Interrupts:
             return
         previous, self._previous = self._previous, None
         if callable(previous):
-            signal.signal(signal.SIGINT, previous)
+            _signal.signal(_signal.SIGINT, previous)
         if self._noted:
             self._noted = False
             self.quiet()
             if callable(previous):
-                previous(signal.SIGINT, None)
+                previous(_signal.SIGINT, None)
