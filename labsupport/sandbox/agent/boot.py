@@ -58,10 +58,7 @@ def _build(steps: _Steps, stream: int, client: int, listener: int, settings: dic
     steps.name = "building the lab's file system"
     trusted = view.build()
     steps.name = "setting the lab's limits"
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core_pattern that names a program would run it on the host
-    _, most = resource.getrlimit(resource.RLIMIT_NPROC)
-    processes = settings["process_limit"] if most == resource.RLIM_INFINITY else min(settings["process_limit"], most)
-    resource.setrlimit(resource.RLIMIT_NPROC, (processes, most))  # the inner user namespace takes it over as a whole
+    processes, most = _limit(settings["process_limit"])
     asking, observing = observer.socket_pair()
     alive_read, alive_write = os.pipe()
     steps.name = "making the inner namespaces"
@@ -84,6 +81,22 @@ def _build(steps: _Steps, stream: int, client: int, listener: int, settings: dic
     if os.read(gate_read, 2) != b"go":
         os._exit(1)
     _close_all_but((stream, client, listener, asking.fileno(), alive_write))
+    _settle(steps, settings["environment"])
+    serve.run(stream, client, listener, observer.Asker(asking), settings)
+
+
+def _limit(processes: int) -> tuple[int, int]:
+    """Set the limits that the inner namespaces take over; return how many processes, and how many before."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core_pattern that names a program would run it on the host
+    _, most = resource.getrlimit(resource.RLIMIT_NPROC)
+    if most != resource.RLIM_INFINITY:
+        processes = min(processes, most)
+    resource.setrlimit(resource.RLIMIT_NPROC, (processes, most))  # the inner user namespace counts all of its users
+    return processes, most
+
+
+def _settle(steps: _Steps, environment: dict[str, str]) -> None:
+    """Make the new PID 1 at home in its namespaces."""
     syscalls.set_dumpable(0)  # the lab's root may not trace PID 1 or look into it: its memory belongs to the host
     steps.name = "mounting /proc and /sys"
     filesystem.mount_kernel_views()
@@ -91,8 +104,7 @@ def _build(steps: _Steps, stream: int, client: int, listener: int, settings: dic
     syscalls.set_hostname("lab")
     os.chdir("/root")
     os.umask(0o022)
-    os.environ["PATH"] = settings["environment"]["PATH"]  # posix_spawnp looks on the caller's own PATH for a program
-    serve.run(stream, client, listener, observer.Asker(asking), settings)
+    os.environ["PATH"] = environment["PATH"]  # posix_spawnp looks on the caller's own PATH for a program
 
 
 def _close_all_but(kept: tuple[int, ...]) -> None:
