@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from labsupport.lesson import Item
+from labsupport.lesson import Item, count_points
 
 MAX_LINE_CHARACTERS = 300
 
@@ -36,12 +36,8 @@ class ExerciseReport:
     @property
     def lines(self) -> list[str]:
         """The report as lines of text."""
-        lines = [f"{self.exercise}: {self.points} of {self.possible} {_points(self.possible)}"]
-        for item in self.items:
-            worth = f" ({item.points} {_points(item.points)})" if item.points else ""
-            lines.append(f"  {'[x]' if item.ok else '[ ]'} {item.text}{worth}")
-            if not item.ok and item.hint:
-                lines.append(f"      hint: {item.hint}")
+        lines = [f"{self.exercise}: {self.points} of {count_points(self.possible)}"]
+        lines += [line for item in self.items for line in item.lines]
         lines += [f"  note: {remark}" for remark in self.remarks]
         return [printable(line) for line in lines]
 
@@ -81,14 +77,10 @@ class Report:
         lines.append("")
         if self.ended:
             lines.append(printable(f"The run ended early: {self.ended}"))
-        lines.append(f"Total: {self.points} of {self.possible} {_points(self.possible)}")
+        lines.append(f"Total: {self.points} of {count_points(self.possible)}")
         return "\n".join(lines)
 
     def as_data(self) -> dict[str, Any]:
         """The report for programs."""
         return {"notebook": self.notebook, "points": self.points, "possible": self.possible, "ended": self.ended,
                 "raised": self.raised, "exercises": [asdict(exercise) for exercise in self.exercises]}
-
-
-def _points(number: int) -> str:
-    return "point" if number == 1 else "points"

@@ -29,6 +29,11 @@ _KINDS = {
 }
 
 
+def count_points(number: int) -> str:
+    """Return "1 point", "2 points" and so on."""
+    return f"{number} {'point' if number == 1 else 'points'}"
+
+
 @dataclass(frozen=True)
 class Item:
     """One thing that a check looked at.
@@ -46,6 +51,19 @@ class Item:
     points: int = 0
     needed: bool = False
     hint: str = ""
+
+    @property
+    def worth(self) -> str:
+        """What it earns, as it is written behind the text; nothing if it earns nothing."""
+        return f" ({count_points(self.points)})" if self.points else ""
+
+    @property
+    def lines(self) -> list[str]:
+        """The item as lines of text, with its hint if it does not hold."""
+        lines = [f"  {'[x]' if self.ok else '[ ]'} {self.text}{self.worth}"]
+        if not self.ok and self.hint:
+            lines.append(f"      hint: {self.hint}")
+        return lines
 
 
 class NotData(ValueError):
@@ -149,16 +167,11 @@ class Check:
 
     def _verdict(self) -> str:
         if self.passed:
-            return f"done, {self.earned} {'point' if self.earned == 1 else 'points'}"
-        return f"not yet, {self.earned} {'point' if self.earned == 1 else 'points'} so far"
+            return f"done, {count_points(self.earned)}"
+        return f"not yet, {count_points(self.earned)} so far"
 
     def __repr__(self) -> str:
-        lines = [f"{self.exercise}: {self._verdict()}"]
-        for item in self.items:
-            lines.append(f"  {'[x]' if item.ok else '[ ]'} {item.text}{_worth(item)}")
-            if not item.ok and item.hint:
-                lines.append(f"      hint: {item.hint}")
-        return "\n".join(lines)
+        return "\n".join([f"{self.exercise}: {self._verdict()}", *(line for item in self.items for line in item.lines)])
 
     def _repr_html_(self) -> str:
         rows = []
@@ -166,15 +179,11 @@ class Check:
             sign, word = ("✓", "holds") if item.ok else ("✗", "not yet")
             hint = f"<br><em>Hint: {html.escape(item.hint)}</em>" if item.hint and not item.ok else ""
             text = html.escape(item.text)
-            rows.append(f'<li><span aria-hidden="true">{sign}</span> <b>{word}:</b> {text}{_worth(item)}{hint}</li>')
+            rows.append(f'<li><span aria-hidden="true">{sign}</span> <b>{word}:</b> {text}{item.worth}{hint}</li>')
         head = f"{'✓' if self.passed else '✗'} {html.escape(self.exercise)}: {self._verdict()}"
         border = "var(--jp-success-color1, #2e7d32)" if self.passed else "var(--jp-warn-color1, #b26a00)"
         return (f'<div style="border-left:4px solid {border};padding:0.2em 0.8em"><b>{head}</b>'
                 f'<ul style="list-style:none;padding-left:0;margin:0.3em 0">{"".join(rows)}</ul></div>')
-
-
-def _worth(item: Item) -> str:
-    return f" ({item.points} {'point' if item.points == 1 else 'points'})" if item.points else ""
 
 
 class _ShownCheck(Check):

@@ -41,8 +41,8 @@ class Lab:
     Raises:
         LabUnavailable: this machine does not allow it; `labsupport doctor` says why.
 
-    Effects and privileges: starts one process, the lab's PID 1, as a child of this one. Needs no privileges. Started
-    by root, the lab's root is an unprivileged user of the host as well.
+    Effects and privileges: starts two processes as children of this one, the lab's PID 1 and its observer. Needs no
+    privileges. Started by root, the lab's root is an unprivileged user of the host as well.
 
     Source: user_namespaces(7), pid_namespaces(7), mount_namespaces(7).
     """

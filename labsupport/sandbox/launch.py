@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from labsupport.doctor.ids import IdMap, plan_id_map
+from labsupport.doctor.tools import lab_path
 from labsupport.errors import LabUnavailable
 from labsupport.sandbox.agent import wire
 from labsupport.sandbox.interrupts import Interrupts
@@ -77,9 +78,8 @@ def make_settings(*, visible: tuple[Path, ...], hidden: tuple[Path, ...], proces
                   token: bytes) -> Settings:
     """Choose the settings of a lab on this machine."""
     ids: IdMap = plan_id_map()
-    prefix = Path(sys.prefix).absolute()
     environment = {
-        "PATH": f"{prefix / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": lab_path(),
         "HOME": "/root",
         "USER": "root",
         "LANG": "C.UTF-8",
@@ -90,7 +90,7 @@ def make_settings(*, visible: tuple[Path, ...], hidden: tuple[Path, ...], proces
         kind=ids.kind,
         uids=ids.uids,
         gids=ids.gids,
-        keep=_keep(prefix, Path(sys.base_prefix).absolute(), *visible),
+        keep=_keep(Path(sys.prefix).absolute(), Path(sys.base_prefix).absolute(), *visible),
         hidden=[str(folder.resolve()) for folder in (home, *hidden) if folder.resolve() != Path("/")],
         process_limit=process_limit,
         token=token,
