@@ -60,7 +60,7 @@ def run_in_terminal(lab: Lab, argv: Sequence[str], *, namespace: str = "") -> in
         output = _Output(process, stdout, (wake_read, wake_write))
         undo.callback(output.leave)
         _raw_mode(stdin, undo)
-        _handle(signal.SIGWINCH, lambda _number, _frame: _wake(wake_write), undo)
+        _watch_window_size(wake_write, undo)
         for number in (signal.SIGTERM, signal.SIGHUP):
             _handle(number, _end, undo)
         undo.push(lambda kind, _error, _trace: _hang_up(process) if kind else None)
@@ -158,6 +158,12 @@ def _restore(terminal: int, before: list[int | list[bytes | int]]) -> None:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
     except termios.error:
         return  # the terminal has gone: there is nothing to restore
+
+
+def _watch_window_size(wake: int, undo: ExitStack) -> None:
+    """Wake the loop at once. A handler in Python runs too late if the signal comes just before `poll` goes to sleep."""
+    undo.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(wake, warn_on_full_buffer=False))
+    _handle(signal.SIGWINCH, lambda _number, _frame: None, undo)
 
 
 def _handle(number: signal.Signals, handler: object, undo: ExitStack) -> None:
