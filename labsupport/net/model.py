@@ -56,6 +56,8 @@ class Link:
         master: the bridge that it is a port of, or "".
         peer: the other end of its veth cable. None if it has no cable, or if that end is in a namespace without a name.
         addresses: in the kernel's order.
+        port_state: what its bridge lets through it: "forwarding" all frames; "learning", "listening" and "blocking" (in
+            the spanning tree protocol) and "disabled" (it is down) no frames. "" if it is no port of a bridge.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Link:
     master: str = ""
     peer: Endpoint | None = None
     addresses: tuple[Address, ...] = ()
+    port_state: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,29 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
+class FdbEntry:
+    """One line of a bridge's forwarding database: behind which port an address is.
+
+    Attributes:
+        mac: the address.
+        port: the link that frames to it leave by; the bridge itself for addresses of the machine.
+        bridge: whose database this is.
+        vlan: the VLAN that it counts for; 0 where the bridge does not tell VLANs apart.
+        kind: "learned" from a frame that came in, "static" (set by somebody), or "permanent": an address of the port
+            or of the bridge itself, for which frames are taken in and not sent on.
+        age_s: seconds since a frame from there came in, in steps of 0.01 s; a learned entry is forgotten when it gets
+            as old as the bridge's ageing time.
+    """
+
+    mac: str
+    port: str
+    bridge: str
+    vlan: int
+    kind: Literal["learned", "static", "permanent"]
+    age_s: float
+
+
+@dataclass(frozen=True)
 class Listener:
     """A socket that waits for others to speak first.
 
@@ -132,13 +158,21 @@ class Listener:
 
 @dataclass(frozen=True)
 class NamespaceState:
-    """One network namespace at one moment; `name` is "" for the lab's first one."""
+    """One network namespace at one moment.
+
+    Attributes:
+        name: "" for the lab's first one.
+        links: in the order of their indexes.
+        routes: of the tables that `network` reads.
+        neighbours: its ARP and NDP tables.
+        forwards_ipv4: whether it is a router, which sends packets on that are not for itself (net.ipv4.ip_forward).
+    """
 
     name: str
     links: tuple[Link, ...] = ()
     routes: tuple[Route, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
-    listeners: tuple[Listener, ...] = ()
+    forwards_ipv4: bool = False
 
     def link(self, name: str) -> Link | None:
         """Return the link of that name, or None if there is none."""

@@ -6,7 +6,6 @@ stay what it was.
 
 from __future__ import annotations
 
-import importlib.util
 import marshal
 import os
 import select
@@ -16,7 +15,6 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 
 from labsupport.doctor.ids import IdMap, plan_id_map
@@ -24,9 +22,11 @@ from labsupport.doctor.tools import lab_path
 from labsupport.errors import LabUnavailable
 from labsupport.sandbox.agent import wire
 from labsupport.sandbox.interrupts import Interrupts
+from labsupport.sandbox.portable import load
 
 _PACKAGE = "labsupport.sandbox.agent"
-_MODULES = ("wire", "syscalls", "identity", "filesystem", "jobs", "observer", "client", "serve", "boot")
+_MODULES = tuple(f"{_PACKAGE}.{name}" for name in (
+    "wire", "syscalls", "identity", "filesystem", "jobs", "forked", "observer", "client", "serve", "boot"))
 _BOOTSTRAP = """\
 import marshal, os, sys
 stream, client, listener, length = map(int, sys.argv[2:6])
@@ -107,21 +107,6 @@ def _keep(*folders: Path) -> list[str]:
         if not inside and Path(name).is_dir() and not Path(name).is_symlink():
             kept.append(name)
     return kept
-
-
-@cache
-def _modules() -> list[tuple[str, object]]:
-    modules: list[tuple[str, object]] = [("labsupport", None), ("labsupport.sandbox", None), (_PACKAGE, None)]
-    for module in _MODULES:
-        name = f"{_PACKAGE}.{module}"
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.loader is None or not hasattr(spec.loader, "get_code"):
-            raise LabUnavailable(
-                f"the module {name} of labsupport is not there",
-                next_step="install labsupport again: make install",
-            )
-        modules.append((name, spec.loader.get_code(name)))
-    return modules
 
 
 class Agent:
@@ -209,7 +194,7 @@ def launch(settings: Settings, listener: socket.socket, interrupts: Interrupts) 
         LabUnavailable: the machine does not allow it; the message names the step.
         KeyboardInterrupt: Ctrl-C came meanwhile; nothing is left.
     """
-    code = marshal.dumps((_modules(), asdict(settings)))
+    code = marshal.dumps((load(_MODULES), asdict(settings)))
     agent = _start_builder(listener, len(code))
     try:
         agent.handshake(code, interrupts)

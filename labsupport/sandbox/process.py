@@ -74,6 +74,14 @@ def place(namespace: str) -> str:
     return f"network namespace {namespace}" if namespace else "the lab's first network namespace"
 
 
+def _request(mode: str, namespace: bytes, size: tuple[int, int], words: list[bytes], code: bytes) -> list[bytes]:
+    if mode == "forked":
+        return [b"fork", code]
+    if mode == "observed":
+        return [b"observe", namespace, *words]
+    return [b"exec", mode.encode(), namespace, b"%d" % size[0], b"%d" % size[1], *words]
+
+
 class Process:
     """A command under way in a lab; made by `Lab.start`.
 
@@ -82,16 +90,13 @@ class Process:
     """
 
     def __init__(self, connection: Connection, command: str | Sequence[str], *, mode: str, namespace: str = "",
-                 size: tuple[int, int] = (0, 0)) -> None:
+                 size: tuple[int, int] = (0, 0), code: bytes = b"") -> None:
         self.command = command if isinstance(command, str) else shlex.join(command)
         self.namespace = namespace
         words = self._words(["bash", "-c", command] if isinstance(command, str) else command)
         self._connection = connection
-        where = os.fsencode(namespace)
-        rows, columns = size
-        fields = [] if mode == "observed" else [mode.encode(), where, b"%d" % rows, b"%d" % columns]
         with connection.interrupts:
-            self._channel = connection.open(b"observe" if mode == "observed" else b"exec", *(fields or [where]), *words)
+            self._channel = connection.open(*_request(mode, os.fsencode(namespace), size, words, code))
             try:
                 connection.wait_for_answer(self._channel)
             except LabError:

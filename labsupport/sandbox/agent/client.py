@@ -5,6 +5,7 @@ import os
 import select
 
 from labsupport.sandbox.agent import jobs, wire
+from labsupport.sandbox.agent.forked import ForkedJob
 from labsupport.sandbox.agent.jobs import Job, ObservedJob, Refused
 
 TYPE_CHECKING = False  # typing itself is slow to import
@@ -180,6 +181,19 @@ class Connection:
         self.server.observations[job.number] = self, job
         self.started(job)
 
+    def fork(self, request: bytes, code: bytes) -> None:
+        """Start a copy of PID 1 that runs code of the client's."""
+        if request in self.jobs:
+            raise ValueError("an id in use")
+        job = ForkedJob(request)
+        try:
+            job.fork(code)
+        except OSError:
+            job.close()
+            raise
+        self.server.running[job.pid] = self, job
+        self.started(job)
+
     def check_command(self, request: bytes, argv: tuple[bytes, ...]) -> None:
         """Refuse what no program can be started with."""
         if not argv or request in self.jobs:
@@ -246,6 +260,6 @@ class Connection:
 
 REQUESTS: "dict[bytes, Callable[..., None]]" = {
     b"hello": Connection.hello, b"ping": Connection.ping, b"list": Connection.list, b"endall": Connection.end_all,
-    b"exec": Connection.execute, b"observe": Connection.observe, b"stdin": Connection.stdin, b"eof": Connection.eof,
-    b"taken": Connection.taken, b"signal": Connection.signal, b"resize": Connection.resize,
+    b"exec": Connection.execute, b"observe": Connection.observe, b"fork": Connection.fork, b"stdin": Connection.stdin,
+    b"eof": Connection.eof, b"taken": Connection.taken, b"signal": Connection.signal, b"resize": Connection.resize,
 }

@@ -93,9 +93,10 @@ class Job:
         finally:
             for fd in theirs:
                 os.close(fd)
-        self._set_nonblocking()
+        self.set_nonblocking()
 
-    def _set_nonblocking(self) -> None:
+    def set_nonblocking(self) -> None:
+        """Let no read or write of this process wait."""
         for fd in (self.stdin, *self.outputs):
             if fd >= 0:
                 os.set_blocking(fd, False)
@@ -160,7 +161,7 @@ class ObservedJob(Job):
         """Have `argv` run on a network namespace."""
         (out_read, out_write), (error_read, error_write) = open_pipes(2)
         self.outputs = {out_read: b"stdout", error_read: b"stderr"}
-        self._set_nonblocking()
+        self.set_nonblocking()
         try:
             self.asker.run(self.number, argv, (network, out_write, error_write))
         finally:

@@ -17,7 +17,10 @@ CLONE_NEWNET = 0x40000000
 CLONE_PARENT = 0x00008000
 
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
+MS_BIND = 0x1000
 MS_REC_PRIVATE = 0x4000 | 0x40000
+MS_REC_SHARED = 0x4000 | 0x100000
+MNT_DETACH = 2
 MOUNT_ATTR_RDONLY = 1
 PR_SET_DUMPABLE = 4
 
@@ -89,6 +92,21 @@ def set_command_line(area: tuple[int, int], text: str) -> None:
 def mount(kind: str, target: str, options: str = "", flags: int = 0) -> None:
     """Mount a new file system of `kind` on `target`; see mount(2)."""
     _call("mount", f"mount -t {kind} -o {options or 'defaults'} {target}", kind, target, kind, flags, options)
+
+
+def bind(source: str, target: str) -> None:
+    """Show `source` at `target` as well; see mount(2)."""
+    _call("mount", f"mount --bind {source} {target}", source, target, "none", MS_BIND, "")
+
+
+def make_shared(target: str) -> None:
+    """Let mounts below `target` spread to copies of this mount namespace."""
+    _call("mount", f"mount --make-rshared {target}", "none", target, "none", MS_REC_SHARED, "")
+
+
+def detach(target: str) -> None:
+    """Unmount `target`, now or when nobody uses it any more; see umount(2)."""
+    _call("umount2", f"umount --lazy {target}", target, MNT_DETACH)
 
 
 def make_private(target: str) -> None:

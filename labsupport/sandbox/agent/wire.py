@@ -10,6 +10,7 @@ evaluated while decoding, so a hostile peer can at most be refused.
     list    id                                     error   id code text
     exec    id mode namespace rows columns argv... started id pid
     observe id namespace argv...
+    fork    id code                                (see labsupport.sandbox.portable)
     stdin   id bytes                               taken   id count      (bytes of stdin that the process has)
     eof     id                                     stdout  id bytes
     taken   id count                               stderr  id bytes
@@ -23,7 +24,7 @@ it at the client, so output that nobody reads waits in the lab. The client says 
 that prints little costs no frame. At a command's end the agent sends what is left in its pipes, window or not.
 """
 
-VERSION = b"2"
+VERSION = b"3"
 MAX_FRAME_BYTES = 1 << 20
 MAX_FIELDS = 4096
 STDIN_WINDOW_BYTES = 1 << 18
@@ -58,9 +59,14 @@ def _fields(body: bytes) -> list[bytes]:
 
 
 class Decoder:
-    """Collects bytes as they arrive and gives back whole frames."""
+    """Collects bytes as they arrive and gives back whole frames.
 
-    def __init__(self) -> None:
+    Args:
+        most_bytes: a longer frame is refused.
+    """
+
+    def __init__(self, most_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._most_bytes = most_bytes
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[list[bytes]]:
@@ -73,8 +79,8 @@ class Decoder:
         frames = []
         while len(self._buffer) >= 4:
             length = int.from_bytes(self._buffer[:4], "little")
-            if length > MAX_FRAME_BYTES:
-                raise MalformedFrameError(f"a frame of {length} bytes is over the limit of {MAX_FRAME_BYTES}")
+            if length > self._most_bytes:
+                raise MalformedFrameError(f"a frame of {length} bytes is over the limit of {self._most_bytes}")
             if len(self._buffer) < 4 + length:
                 break
             frames.append(_fields(bytes(self._buffer[4 : 4 + length])))
