@@ -13,6 +13,8 @@
     ├── ProcessLimitReached   the lab has as many processes as it may have
     ├── WaitTimeout           something that was waited for did not become true in time
     ├── ProtocolError         the two ends of a lab do not understand each other
+    ├── TopologyError         a planned network has faults, or cannot be built; all faults at once
+    ├── CaptureError          frames cannot be captured or saved
     ├── LessonError           a notebook used its helpers in a way that cannot work
     └── GradingError          a notebook, an answer file or a report cannot be graded as it is
 
@@ -123,6 +125,14 @@ class WaitTimeout(LabError):
 
 class ProtocolError(LabError):
     """The two ends of a lab do not understand each other."""
+
+
+class TopologyError(LabError):
+    """A planned network has faults, or cannot be built; all faults are told at once."""
+
+
+class CaptureError(LabError):
+    """Frames cannot be captured or saved."""
 
 
 class LessonError(LabError):

@@ -19,7 +19,7 @@ from labsupport.net.netlink import Attributes, Message, Problem, parse_attribute
 NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
 NEWADDR, GETADDR = 20, 22
 NEWROUTE, GETROUTE = 24, 26
-NEWNEIGH, GETNEIGH = 28, 30
+NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
 GETNSID = 90
 AF_BRIDGE = 7
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
@@ -214,6 +214,13 @@ def parse_fdb(data: bytes, names: Mapping[int, str]) -> list[FdbEntry]:
                 age_s=int.from_bytes(attributes.get(3, b"")[8:12], "little") / CLOCK_TICKS_PER_S,
             ))
     return sorted(found, key=lambda entry: (entry.bridge, entry.kind, entry.mac, entry.vlan, entry.port))
+
+
+def split_neighbour_messages(data: bytes) -> Iterator[tuple[bool, bytes]]:
+    """Return each message about a neighbour or an FDB entry by itself, and whether it says that the entry is gone."""
+    for message in _messages(data):
+        if message.kind in (NEWNEIGH, DELNEIGH):
+            yield message.kind == DELNEIGH, netlink.message(NEWNEIGH, 0, message.body)
 
 
 def ask_for_route(destination: str) -> bytes:
