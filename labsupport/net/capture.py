@@ -17,7 +17,7 @@ from labsupport.net.pcapng import write_pcapng
 from labsupport.net.places import resolve, write_end
 from labsupport.net.read import fdb, network
 from labsupport.net.ring import frames_of
-from labsupport.sandbox import Lab, Process
+from labsupport.sandbox import Lab
 from labsupport.sandbox.agent import wire
 
 _MODULES = ("labsupport.net.inside.spaces", "labsupport.net.inside.tap")
@@ -48,8 +48,9 @@ class Capture:
         tables_before: the lines of the FDBs and neighbour tables at the start.
         full: whether it stopped at its limit.
 
-    Effects and privileges: a process in the lab, and up to 64 MiB of the kernel's memory while it runs. It ends with the
-    lab at the latest. Frames are those that packet(7) sees: before the firewall on the way in, after it on the way out.
+    Effects and privileges: a process in the lab, and up to 64 MiB of the kernel's memory while it runs; both end with
+    the lab at the latest. It sees frames where packet(7) does: before the firewall when they come in, after it when
+    they go out.
     """
 
     def __init__(self, lab: Lab, *places: str, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
@@ -97,7 +98,8 @@ class Capture:
         if blocks:
             for number, block in blocks:
                 self._frames += frames_of(self.ends[number], block)
-            self._frames.sort(key=lambda frame: frame.time_ns)
+            # A port and its bridge see a frame at the same moment: the port comes first.
+            self._frames.sort(key=lambda frame: (frame.time_ns, frame.end not in self.peers))
         return tuple(self._frames)
 
     @property

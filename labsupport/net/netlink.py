@@ -6,6 +6,7 @@ of 50 namespaces is built from 400 messages in a tenth of a second.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -105,6 +106,21 @@ def parse(data: bytes) -> Iterator[Message | Problem]:
                 yield Problem(errno, _reason(kind, flags, body))
         else:
             yield Message(kind, body)
+
+
+def acknowledgements(data: bytes) -> list[Problem]:
+    """Return what the kernel said to each message, in their order; errno 0 where it did as told."""
+    found, position = [], 0
+    while position + 16 <= len(data):
+        length, kind, flags, _, _ = _HEADER.unpack_from(data, position)
+        if length < 20:
+            break
+        body = data[position + 16 : position + length]
+        position += length + 3 & ~3
+        if kind == ERROR:
+            errno = -_ERRNO.unpack_from(body)[0]
+            found.append(Problem(errno, (_reason(kind, flags, body) or os.strerror(errno)) if errno else ""))
+    return found
 
 
 def _reason(kind: int, flags: int, body: bytes) -> str:

@@ -1,7 +1,7 @@
 """Listens on interfaces in any namespaces at once, and to changes of the neighbour tables and forwarding databases.
 
-Frames stay in the kernel's rings (packet(7), PACKET_RX_RING, TPACKET_V3) until a block of them is full or 10 ms old; this
-process passes whole blocks on and never looks into them, so it keeps up with whatever a lab can send.
+Frames stay in the kernel's rings (packet(7), PACKET_RX_RING, TPACKET_V3) until a block of them is full or 10 ms old.
+This process passes whole blocks on and never looks into them, so it keeps up with what a lab can send.
 
     ready                    from now on every frame is seen
     block LINK BYTES         frames of the link with that number, as the kernel wrote them

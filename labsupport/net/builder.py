@@ -1,0 +1,280 @@
+"""Makes a planned network: everything by netlink in one process inside the lab, but NAT and impairments.
+
+The order saves messages: namespaces first, then each cable with one message that names both ends and their MAC
+addresses. The two ends get different indexes, unique in the plan, so that `red0@if5` tells who the other end is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import struct
+from collections.abc import Mapping
+
+from labsupport.errors import CommandFailed, LabError, TopologyError
+from labsupport.net import netlink, remover, rtnetlink
+from labsupport.net.model import Endpoint
+from labsupport.net.plan import CablePlan, Plan, Shaping
+from labsupport.net.relay import Answer, Orders
+from labsupport.sandbox import Lab
+
+_FIRST_DESCRIPTOR = 1 << 9
+_MOST_MESSAGE_BYTES = 100_000
+_MAKE = netlink.ACK | netlink.CREATE | netlink.EXCLUSIVE
+_LINK = struct.Struct("=BxHiII")
+_UP = 1
+_STP_FORWARD_DELAY_TICKS, _STP_HELLO_TICKS, _STP_MAX_AGE_TICKS = 200, 100, 600
+
+
+class _Batch:
+    """Messages for one namespace, sent together, each with the call that it came from."""
+
+    def __init__(self, orders: Orders, calls: dict[int, list[str]]) -> None:
+        self.orders = orders
+        self.calls = calls
+        self.waiting: list[tuple[bytes, str]] = []
+        self.size = 0
+
+    def add(self, message: bytes, call: str) -> None:
+        if self.size + len(message) > _MOST_MESSAGE_BYTES:
+            self.send()
+        self.waiting.append((message, call))
+        self.size += len(message)
+
+    def send(self) -> None:
+        if self.waiting:
+            self.calls[len(self.orders)] = [call for _, call in self.waiting]
+            self.orders.netlink(*[message for message, _ in self.waiting])
+            self.waiting, self.size = [], 0
+
+
+class _Build:
+    """One build under way."""
+
+    def __init__(self, plan: Plan, lab: Lab) -> None:
+        self.plan = plan
+        self.macs = plan.macs()
+        self.orders = Orders(strict=True)
+        self.calls: dict[int, list[str]] = {}
+        names = dict.fromkeys([end.namespace for end, _ in plan.made_ends])
+        self.descriptors = {name: _FIRST_DESCRIPTOR + number for number, name in enumerate(
+            dict.fromkeys([*names, *(namespace.name for namespace in plan.namespaces)]))}
+        start = _highest_index(lab, [name for name in self.descriptors if name not in self.new]) + 1
+        self.indexes = {end: start + number for number, (end, _) in enumerate(plan.made_ends)}
+        self.mtus = {link.end: link.mtu_bytes for link in plan.links if link.mtu_bytes}
+
+    @property
+    def new(self) -> set[str]:
+        return {namespace.name for namespace in self.plan.namespaces}
+
+    def collect(self) -> Orders:
+        for namespace in self.plan.namespaces:
+            self._note(namespace.call)
+            self.orders.create(namespace.name)
+            self.orders.keep(self.descriptors[namespace.name])
+            if not self.plan.ipv6:
+                self.orders.write("net/ipv6/conf/all/disable_ipv6", "1")
+            for name, key, value, call in self.plan.sysctls:
+                if name == namespace.name:
+                    self._note(call)
+                    self.orders.write(key.replace(".", "/"), value)
+        for name in self.descriptors:
+            if name not in self.new:
+                self.orders.enter(name)
+                self.orders.keep(self.descriptors[name])
+        for name in self.descriptors:
+            self._make_links(name)
+        for name in dict.fromkeys([*self.descriptors, *(route.namespace for route in self.plan.routes)]):
+            self._set_up(name)
+        return self.orders
+
+    def _note(self, call: str) -> None:
+        self.calls[len(self.orders)] = [call]
+
+    def _make_links(self, name: str) -> None:
+        batch = _Batch(self.orders, self.calls)
+        for bridge in self.plan.bridges:
+            if bridge.end.namespace == name:
+                batch.add(self._bridge(bridge.end, stp=bridge.stp, ageing_s=bridge.ageing_s,
+                                       vlan_filtering=bridge.vlan_filtering), bridge.call)
+        masters = {port: bridge for port, bridge, _ in self.plan.ports}
+        for cable in self.plan.cables:
+            one, other = _near_and_far(cable, masters)
+            if one.namespace == name:
+                batch.add(self._cable(one, other, masters.get(one)), cable.call)
+        if batch.waiting:
+            self.orders.enter(name)
+        batch.send()
+
+    def _properties(self, end: Endpoint) -> list[bytes]:
+        found = [netlink.text(3, end.link), netlink.attribute(1, bytes.fromhex(self.macs[end].replace(":", "")))]
+        return [*found, netlink.u32(4, self.mtus[end])] if end in self.mtus else found
+
+    def _head(self, end: Endpoint, up: int = _UP) -> bytes:
+        return _LINK.pack(0, 0, self.indexes[end], up, up)
+
+    def _bridge(self, end: Endpoint, *, stp: bool, ageing_s: float, vlan_filtering: bool) -> bytes:
+        options = [netlink.u32(4, round(ageing_s * rtnetlink.CLOCK_TICKS_PER_S)), netlink.u8(23, 0)]  # no IGMP snooping
+        if stp:
+            options += [netlink.u32(2, _STP_HELLO_TICKS), netlink.u32(3, _STP_MAX_AGE_TICKS),
+                        netlink.u32(1, _STP_FORWARD_DELAY_TICKS), netlink.u32(5, 1)]
+        else:
+            options.append(netlink.u32(1, 0))
+        if vlan_filtering:
+            options.append(netlink.u8(7, 1))
+        info = netlink.nested(18, netlink.text(1, "bridge"), netlink.nested(2, *options))
+        return netlink.message(rtnetlink.NEWLINK, _MAKE, self._head(end), [*self._properties(end), info])
+
+    def _cable(self, one: Endpoint, other: Endpoint, master: Endpoint | None) -> bytes:
+        place = netlink.u32(28, self.descriptors[other.namespace])  # IFLA_NET_NS_FD
+        peer = self._head(other, up=0) + b"".join([*self._properties(other), place])
+        info = netlink.nested(18, netlink.text(1, "veth"), netlink.nested(2, netlink.attribute(1, peer)))
+        owner = [] if master is None else [netlink.u32(10, self.indexes[master])]
+        return netlink.message(rtnetlink.NEWLINK, _MAKE, self._head(one), [*self._properties(one), info, *owner])
+
+    def _set_up(self, name: str) -> None:
+        """Loopback, late ports, addresses and routes of one namespace."""
+        batch = _Batch(self.orders, self.calls)
+        if name in self.new:
+            batch.add(netlink.message(rtnetlink.NEWLINK, netlink.ACK, _LINK.pack(0, 0, 1, _UP, _UP)), "loopback")
+        masters = {port: bridge for port, bridge, _ in self.plan.ports}
+        for cable in self.plan.cables:
+            far = _near_and_far(cable, masters)[1]
+            if far.namespace == name:  # a veth cannot be up before it has a peer, so this end could not be made up
+                owner = [netlink.u32(10, self.indexes[masters[far]])] if far in masters else []
+                batch.add(netlink.message(rtnetlink.NEWLINK, netlink.ACK, self._head(far), owner), cable.call)
+        for end, address, call in self.plan.addresses:
+            if end.namespace == name:
+                batch.add(_address(self.indexes[end], address), call)
+        for route in self.plan.routes:
+            if route.namespace == name:
+                device = self.indexes[Endpoint(name, route.device)] if route.device else 0
+                batch.add(_route(route.destination, route.via, device, route.metric), route.call)
+        if batch.waiting:
+            self.orders.enter(name)
+            batch.send()
+
+
+def _near_and_far(cable: CablePlan, masters: Mapping[Endpoint, Endpoint]) -> tuple[Endpoint, Endpoint]:
+    """Return the end that the message is sent to, and the other: a port first, as it can name its bridge."""
+    return (cable.other, cable.one) if cable.other in masters else (cable.one, cable.other)
+
+
+def _highest_index(lab: Lab, names: list[str]) -> int:
+    orders = Orders()
+    for name in names:
+        orders.enter(name)
+        orders.netlink(rtnetlink.LIST_LINKS)
+    links = [link for answer in orders.run(lab)[1::2] for link in rtnetlink.parse_links(answer.data)]
+    return max((link.index for link in links), default=1)
+
+
+def _address(index: int, text: str) -> bytes:
+    address = ipaddress.ip_interface(text)
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    length = address.network.prefixlen
+    parts = [netlink.attribute(2, address.ip.packed), netlink.attribute(1, address.ip.packed)]
+    if isinstance(address, ipaddress.IPv4Interface) and length < 31:
+        parts.append(netlink.attribute(4, address.network.broadcast_address.packed))
+    nodad = 0 if address.version == 4 else 2
+    return netlink.message(rtnetlink.NEWADDR, _MAKE, struct.pack("=BBBBI", family, length, nodad, 0, index), parts)
+
+
+def _route(destination: str, via: str, device: int, metric: int) -> bytes:
+    gateway = ipaddress.ip_address(via) if via else None
+    default = "::/0" if gateway is not None and gateway.version == 6 else "0.0.0.0/0"
+    network = ipaddress.ip_network(default if destination == "default" else destination)
+    family = socket.AF_INET if network.version == 4 else socket.AF_INET6
+    scope = 0 if gateway is not None else 253
+    parts = [netlink.attribute(1, network.network_address.packed)] if network.prefixlen else []
+    if gateway is not None:
+        parts.append(netlink.attribute(5, gateway.packed))
+    if device:
+        parts.append(netlink.u32(4, device))
+    if metric:
+        parts.append(netlink.u32(6, metric))
+    head = struct.pack("=BBBBBBBBI", family, network.prefixlen, 0, 0, 254, 4, scope, 1, 0)
+    return netlink.message(rtnetlink.NEWROUTE, _MAKE, head, parts)
+
+
+def build(plan: Plan, lab: Lab) -> None:
+    """Make a network that has no faults; see Topology.build."""
+    _check_netem(plan, lab)
+    work = _Build(plan, lab)
+    orders = work.collect()
+    try:
+        _expect(orders.run(lab), work.calls)
+        _expect(_existing_sysctls(plan, work.new).run(lab), {})
+        for shaping in plan.shapings:
+            _shape(lab, shaping)
+        for name, rules in _nat_rules(plan).items():
+            lab.run(["nft", "-f", "-"], namespace=name, stdin=rules, echo=False).check()
+    except CommandFailed as problem:
+        remover.remove(plan, lab)
+        raise TopologyError("a part of the topology could not be made", where=problem.where, command=problem.command,
+                            exit_status=problem.exit_status, log_tail=problem.log_tail,
+                            next_step="`labsupport doctor` says what this machine lacks; nothing is left") from None
+    except BaseException:
+        remover.remove(plan, lab)
+        raise
+
+
+def _expect(answers: list[Answer], calls: dict[int, list[str]]) -> None:
+    for at, answer in enumerate(answers):
+        if answer.errno:
+            raise _refused(calls.get(at, ["a namespace"])[0], answer.problem)
+        for problem, call in zip(netlink.acknowledgements(answer.data), calls.get(at, []), strict=False):
+            if problem.errno:
+                raise _refused(call, problem.reason)
+
+
+def _refused(call: str, reason: str) -> LabError:
+    return TopologyError("the kernel refused a part of the topology", where=call, observed=reason,
+                         next_step="mend that line; what was made is gone again")
+
+
+def _existing_sysctls(plan: Plan, new: set[str]) -> Orders:
+    orders = Orders(strict=True)
+    for name, key, value, _ in plan.sysctls:
+        if name not in new:
+            orders.enter(name)
+            orders.write(key.replace(".", "/"), value)
+    return orders
+
+
+def _check_netem(plan: Plan, lab: Lab) -> None:
+    wishing = [shaping.call for shaping in plan.shapings if shaping.delay_ms or shaping.loss_percent]
+    if wishing and lab.run(["unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"],
+                           echo=False).exit_status:
+        raise TopologyError("this kernel cannot delay or lose packets", where=", ".join(wishing),
+                            expected="the kernel module sch_netem", observed="tc finds none",
+                            next_step="leave both out, or ask an administrator for: modprobe sch_netem")
+
+
+def _shape(lab: Lab, shaping: Shaping) -> None:
+    parent = ["root", "handle", "1:"]
+    add = ["tc", "qdisc", "add", "dev", shaping.end.link]
+    if shaping.rate_kbit:
+        limits = ["rate", f"{shaping.rate_kbit}kbit", "burst", "1600", "limit", "16000"]
+        lab.run([*add, *parent, "tbf", *limits], namespace=shaping.end.namespace, echo=False).check()
+        parent = ["parent", "1:", "handle", "10:"]
+    if shaping.delay_ms or shaping.loss_percent:
+        how = ["delay", f"{shaping.delay_ms}ms", "loss", f"{shaping.loss_percent}%"]
+        lab.run([*add, *parent, "netem", *how], namespace=shaping.end.namespace, echo=False).check()
+
+
+def _nat_rules(plan: Plan) -> dict[str, str]:
+    """Return what nft reads, by namespace: one table `ip nat` with the two chains that NAT has."""
+    names = dict.fromkeys([*(end.namespace for end, _, _ in plan.masquerades),
+                           *(one.end.namespace for one in plan.publications)])
+    rules = {}
+    for name in names:
+        lines = ["table ip nat {", "chain prerouting { type nat hook prerouting priority dstnat;"]
+        lines += [f"iifname {json.dumps(one.end.link)} tcp dport {one.port} dnat to {one.to}"
+                  for one in plan.publications if one.end.namespace == name]
+        lines += ["}", "chain postrouting { type nat hook postrouting priority srcnat;"]
+        lines += [f"oifname {json.dumps(end.link)} ip saddr {source} masquerade"
+                  for end, source, _ in plan.masquerades if end.namespace == name]
+        rules[name] = "\n".join([*lines, "}", "}", ""])
+    return rules
