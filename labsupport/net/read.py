@@ -32,14 +32,13 @@ def network(lab: Lab) -> Network:
     """
     names = ["", *lab.namespaces()]
     asked = [rtnetlink.LIST_LINKS, rtnetlink.LIST_ADDRESSES, *rtnetlink.LIST_ROUTES.values(),
-             rtnetlink.LIST_NEIGHBOURS]
+             rtnetlink.LIST_NEIGHBOURS, rtnetlink.LIST_SETTINGS]
     orders = Orders()
     for name in names:
         orders.enter(name)
         for question in asked:
             orders.netlink(question)
-        orders.read("net/ipv4/ip_forward")
-    each = len(asked) + 2
+    each = len(asked) + 1
     answers = orders.run(lab)
     rows = {name: answers[at * each : (at + 1) * each] for at, name in enumerate(names)}
     present = {name: row for name, row in rows.items() if not row[0].errno}  # one may have gone meanwhile
@@ -183,7 +182,7 @@ def _state(name: str, raw: list[RawLink], row: list[Answer], peers: Peers) -> Na
     names = {link.index: link.name for link in raw}
     return NamespaceState(
         name, _make_links(name, raw, addresses.data, peers), _make_routes([inet, inet6], names),
-        tuple(rtnetlink.parse_neighbours(known.data, names)), forwards_ipv4=forwarding.data.strip() == b"1",
+        tuple(rtnetlink.parse_neighbours(known.data, names)), forwards_ipv4=rtnetlink.parse_forwarding(forwarding.data),
     )
 
 

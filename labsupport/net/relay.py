@@ -19,7 +19,7 @@ class Answer:
     """What came back for one order.
 
     Attributes:
-        data: netlink messages, or what was read.
+        data: netlink messages.
         errno: 0 if it was carried out.
         problem: the kernel's words, if it was not.
     """
@@ -62,10 +62,6 @@ class Orders:
     def netlink(self, *messages: bytes) -> None:
         """Send messages, each of which asks for one acknowledgement or one list."""
         self._add(b"netlink", b"%d" % len(messages), b"".join(messages))
-
-    def read(self, path: str) -> None:
-        """Read /proc/sys/PATH."""
-        self._add(b"read", path.encode())
 
     def write(self, path: str, value: str) -> None:
         """Write to /proc/sys/PATH."""

@@ -20,6 +20,7 @@ NEWLINK, DELLINK, GETLINK, SETLINK = 16, 17, 18, 19
 NEWADDR, GETADDR = 20, 22
 NEWROUTE, GETROUTE = 24, 26
 NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
+GETNETCONF = 82
 GETNSID = 90
 AF_BRIDGE = 7
 IFF_UP, IFF_LOWER_UP = 0x1, 0x10000
@@ -28,6 +29,7 @@ CLOCK_TICKS_PER_S = 100  # USER_HZ, the same on every architecture that we run o
 _LINK, _ADDRESS, _ROUTE = struct.Struct("=BxHiII"), struct.Struct("=BBBBI"), struct.Struct("=BBBBBBBBI")
 _NEIGHBOUR, _HOP = struct.Struct("=BxxxiHBB"), struct.Struct("=HBBi")
 _MAIN_TABLE = 254
+_EVERY_LINK = -1  # NETCONFA_IFINDEX_ALL
 _ARPHRD_LOOPBACK = 772
 _SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS
 _OPERSTATES = ("UNKNOWN", "NOTPRESENT", "DOWN", "LOWERLAYERDOWN", "TESTING", "DORMANT", "UP")
@@ -45,6 +47,7 @@ LIST_ADDRESSES = netlink.dump(GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0))
 LIST_ROUTES = {family: netlink.dump(GETROUTE, _ROUTE.pack(number, 0, 0, 0, 0, 0, 0, 0, 0))
                for family, number in (("inet", socket.AF_INET), ("inet6", socket.AF_INET6))}
 LIST_NEIGHBOURS = netlink.dump(GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, 0, 0))
+LIST_SETTINGS = netlink.dump(GETNETCONF, bytes([socket.AF_INET]))
 LIST_FDB = netlink.dump(GETNEIGH, _NEIGHBOUR.pack(AF_BRIDGE, 0, 0, 0, 0))
 
 
@@ -214,6 +217,15 @@ def parse_fdb(data: bytes, names: Mapping[int, str]) -> list[FdbEntry]:
                 age_s=int.from_bytes(attributes.get(3, b"")[8:12], "little") / CLOCK_TICKS_PER_S,
             ))
     return sorted(found, key=lambda entry: (entry.bridge, entry.kind, entry.mac, entry.vlan, entry.port))
+
+
+def parse_forwarding(data: bytes) -> bool:
+    """Return whether the namespace forwards IPv4 packets: its net.ipv4.ip_forward (rtnetlink's RTM_GETNETCONF)."""
+    for message in _messages(data):
+        found = parse_attributes(message.body[4:])  # the family, padded
+        if struct.unpack("=i", found[1])[0] == _EVERY_LINK:
+            return bool(_number(found, 2))
+    return False
 
 
 def split_neighbour_messages(data: bytes) -> Iterator[tuple[bool, bytes]]:

@@ -8,8 +8,7 @@ frame, in their order: "done" and what came, or "error" with an errno and a text
     delete NAME         take its name away
     keep NUMBER         keep the namespace open under this file descriptor, for messages that refer to it
     netlink COUNT DATA  send DATA, which asks for COUNT acknowledgements or ends of lists; answer with all that came
-    read PATH           answer with what is in /proc/sys/PATH
-    write PATH TEXT     write to it
+    write PATH TEXT     write to /proc/sys/PATH
 
 What needs a namespace that could not be entered is answered with the same error. With `strict` it ends after the first
 error instead.
@@ -81,12 +80,6 @@ class Relay:
         os.dup2(self.space, int(number), inheritable=False)
         return b""
 
-    def read(self, path: bytes) -> bytes:
-        """See the module."""
-        self.check()
-        with open(b"/proc/sys/" + path, "rb") as file:
-            return file.read()
-
     def write(self, path: bytes, text: bytes) -> bytes:
         """See the module."""
         self.check()
@@ -132,7 +125,7 @@ def _ends(data: bytes) -> int:
 
 ORDERS: "dict[bytes, Callable[..., bytes]]" = {
     b"enter": Relay.enter, b"create": Relay.create, b"delete": Relay.delete, b"keep": Relay.keep,
-    b"netlink": Relay.exchange, b"read": Relay.read, b"write": Relay.write,
+    b"netlink": Relay.exchange, b"write": Relay.write,
 }
 
 

@@ -15,7 +15,6 @@ It reads a byte for each `sync`, and stops at the end of its input.
 
 import _socket
 import errno
-import mmap
 import os
 import select
 import sys
@@ -55,8 +54,7 @@ class Tap:
         request = (_BLOCK_BYTES, blocks, _FRAME_BYTES, _BLOCK_BYTES // _FRAME_BYTES * blocks, _BLOCK_AGE_MS, 0, 0)
         self.socket.setsockopt(_SOL_PACKET, _PACKET_RX_RING,
                                b"".join([value.to_bytes(4, sys.byteorder) for value in request]))
-        self.ring = mmap.mmap(self.socket.fileno(), _BLOCK_BYTES * blocks)
-        self.view = memoryview(self.ring)
+        self.view = syscalls.map_shared(self.socket.fileno(), _BLOCK_BYTES * blocks)
         self.socket.bind((link, _EVERY_PROTOCOL))
 
     def pass_on(self) -> None:

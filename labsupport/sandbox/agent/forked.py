@@ -2,7 +2,9 @@
 
 A fresh interpreter needs 15 ms; a copy of this one is there in one. It is a process of the lab as any other, root in
 the lab and nothing outside. Like PID 1 it is not dumpable, so the lab's root can end it, but neither trace it nor look
-into it or its pipes (ptrace(2), PTRACE_MODE_READ): what it prints is what our code has seen.
+into it or its pipes (ptrace(2), PTRACE_MODE_READ): what it prints is what our code has seen. For that, such code may
+not import what PID 1 has not loaded yet, nor trust a path: the lab's root can mount anything over the library and
+over /proc.
 """
 
 import _signal
@@ -10,10 +12,7 @@ import marshal
 import os
 import sys
 
-from labsupport.sandbox.agent import syscalls
 from labsupport.sandbox.agent.jobs import DEFAULT_SIGNALS, Job, open_pipes, refusal
-
-MARK = "labsupport-fork"
 
 
 class ForkedJob(Job):
@@ -56,13 +55,10 @@ def _become(code: bytes, standard: "tuple[int, int, int]") -> None:
         for number, fd in enumerate(standard):
             os.dup2(fd, number)
         os.closerange(3, 1 << 30)
-        syscalls.set_command_line(syscalls.command_line_area(), MARK)
         _run(code)
         status = 0
-    except BaseException:
-        import traceback  # noqa: PLC0415  (only here is there something to tell)
-
-        os.write(2, traceback.format_exc().encode()[-4000:])
+    except BaseException as problem:
+        os.write(2, f"{type(problem).__name__}: {problem}".encode()[:4000])
     finally:
         os._exit(status)
 

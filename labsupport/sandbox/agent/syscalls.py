@@ -25,6 +25,7 @@ MOUNT_ATTR_RDONLY = 1
 PR_SET_DUMPABLE = 4
 
 _AT_FDCWD = -100
+_PROT_READ_WRITE, _MAP_SHARED = 3, 1
 _AT_EMPTY_PATH, _AT_RECURSIVE = 0x1000, 0x8000
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
@@ -92,6 +93,16 @@ def set_command_line(area: tuple[int, int], text: str) -> None:
 def mount(kind: str, target: str, options: str = "", flags: int = 0) -> None:
     """Mount a new file system of `kind` on `target`; see mount(2)."""
     _call("mount", f"mount -t {kind} -o {options or 'defaults'} {target}", kind, target, kind, flags, options)
+
+
+def map_shared(fd: int, length: int) -> memoryview:
+    """Return the memory that the kernel shares through `fd`; see mmap(2)."""
+    _libc.mmap.restype = ctypes.c_void_p
+    address = _libc.mmap(None, ctypes.c_size_t(length), _PROT_READ_WRITE, _MAP_SHARED, fd, ctypes.c_long(0))
+    if address == ctypes.c_void_p(-1).value:
+        error = ctypes.get_errno()
+        raise OSError(error, f"mmap of {length} bytes: {os.strerror(error)}")
+    return memoryview((ctypes.c_char * length).from_address(address)).cast("B")
 
 
 def bind(source: str, target: str) -> None:
