@@ -33,6 +33,7 @@ _KEPT = {
     "stream": ("name", "text"), "display_data": ("data", "metadata"), "execute_result": ("data", "metadata"),
     "error": ("ename", "evalue"),
 }
+_WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 _IGNORED = {"status", "execute_input", "comm_open", "comm_msg", "comm_close"}
 
 Rules = list[tuple[re.Pattern[str], str]]
@@ -113,6 +114,8 @@ def _keep(outputs: list[Output], message: dict[str, Any], cell: str) -> None:
         outputs[-1]["text"] += content["text"]
         return
     output = {"output_type": kind} | {key: content[key] for key in _KEPT[kind]}
+    if "data" in output:  # a widget's view has an id that differs from run to run; nbval does not compare it either
+        output["data"] = {mime: value for mime, value in output["data"].items() if mime != _WIDGET_VIEW}
     if kind == "error":
         output["traceback"] = []  # paths and line numbers of this machine; nbval does not compare it
     outputs.append(output)

@@ -7,7 +7,6 @@ addresses. The two ends get different indexes, unique in the plan, so that `red0
 from __future__ import annotations
 
 import ipaddress
-import json
 import socket
 import struct
 from collections.abc import Mapping
@@ -15,35 +14,43 @@ from collections.abc import Mapping
 from labsupport.errors import CommandFailed, LabError, TopologyError
 from labsupport.net import netlink, remover, rtnetlink
 from labsupport.net.model import Endpoint
-from labsupport.net.plan import CablePlan, Plan, Shaping
+from labsupport.net.nft_tc import check_netem, nat_rules, shape
+from labsupport.net.plan import CablePlan, Plan
 from labsupport.net.relay import Answer, Orders
 from labsupport.sandbox import Lab
+from labsupport.waiting import wait_until
 
 _FIRST_DESCRIPTOR = 1 << 9
-_MOST_MESSAGE_BYTES = 100_000
+_MOST_MESSAGE_BYTES, _MOST_MESSAGES = 100_000, 100  # their acknowledgements must fit into a socket's buffer
 _MAKE = netlink.ACK | netlink.CREATE | netlink.EXCLUSIVE
 _LINK = struct.Struct("=BxHiII")
 _UP = 1
+_PORTS_LIMIT_S = 10.0
 _STP_FORWARD_DELAY_TICKS, _STP_HELLO_TICKS, _STP_MAX_AGE_TICKS = 200, 100, 600
 
 
 class _Batch:
     """Messages for one namespace, sent together, each with the call that it came from."""
 
-    def __init__(self, orders: Orders, calls: dict[int, list[str]]) -> None:
+    def __init__(self, orders: Orders, calls: dict[int, list[str]], namespace: str) -> None:
         self.orders = orders
+        self.namespace = namespace
+        self.entered = False
         self.calls = calls
         self.waiting: list[tuple[bytes, str]] = []
         self.size = 0
 
     def add(self, message: bytes, call: str) -> None:
-        if self.size + len(message) > _MOST_MESSAGE_BYTES:
+        if self.size + len(message) > _MOST_MESSAGE_BYTES or len(self.waiting) == _MOST_MESSAGES:
             self.send()
         self.waiting.append((message, call))
         self.size += len(message)
 
     def send(self) -> None:
         if self.waiting:
+            if not self.entered:
+                self.orders.enter(self.namespace)
+                self.entered = True
             self.calls[len(self.orders)] = [call for _, call in self.waiting]
             self.orders.netlink(*[message for message, _ in self.waiting])
             self.waiting, self.size = [], 0
@@ -93,7 +100,7 @@ class _Build:
         self.calls[len(self.orders)] = [call]
 
     def _make_links(self, name: str) -> None:
-        batch = _Batch(self.orders, self.calls)
+        batch = _Batch(self.orders, self.calls, name)
         for bridge in self.plan.bridges:
             if bridge.end.namespace == name:
                 batch.add(self._bridge(bridge.end, stp=bridge.stp, ageing_s=bridge.ageing_s,
@@ -103,8 +110,6 @@ class _Build:
             one, other = _near_and_far(cable, masters)
             if one.namespace == name:
                 batch.add(self._cable(one, other, masters.get(one)), cable.call)
-        if batch.waiting:
-            self.orders.enter(name)
         batch.send()
 
     def _properties(self, end: Endpoint) -> list[bytes]:
@@ -135,7 +140,7 @@ class _Build:
 
     def _set_up(self, name: str) -> None:
         """Loopback, late ports, addresses and routes of one namespace."""
-        batch = _Batch(self.orders, self.calls)
+        batch = _Batch(self.orders, self.calls, name)
         if name in self.new:
             batch.add(netlink.message(rtnetlink.NEWLINK, netlink.ACK, _LINK.pack(0, 0, 1, _UP, _UP)), "loopback")
         masters = {port: bridge for port, bridge, _ in self.plan.ports}
@@ -151,9 +156,7 @@ class _Build:
             if route.namespace == name:
                 device = self.indexes[Endpoint(name, route.device)] if route.device else 0
                 batch.add(_route(route.destination, route.via, device, route.metric), route.call)
-        if batch.waiting:
-            self.orders.enter(name)
-            batch.send()
+        batch.send()
 
 
 def _near_and_far(cable: CablePlan, masters: Mapping[Endpoint, Endpoint]) -> tuple[Endpoint, Endpoint]:
@@ -200,15 +203,16 @@ def _route(destination: str, via: str, device: int, metric: int) -> bytes:
 
 def build(plan: Plan, lab: Lab) -> None:
     """Make a network that has no faults; see Topology.build."""
-    _check_netem(plan, lab)
+    check_netem(plan, lab)
     work = _Build(plan, lab)
     orders = work.collect()
     try:
         _expect(orders.run(lab), work.calls)
         _expect(_existing_sysctls(plan, work.new).run(lab), {})
+        _wait_for_ports(plan, lab)
         for shaping in plan.shapings:
-            _shape(lab, shaping)
-        for name, rules in _nat_rules(plan).items():
+            shape(lab, shaping)
+        for name, rules in nat_rules(plan).items():
             lab.run(["nft", "-f", "-"], namespace=name, stdin=rules, echo=False).check()
     except CommandFailed as problem:
         remover.remove(plan, lab)
@@ -229,6 +233,23 @@ def _expect(answers: list[Answer], calls: dict[int, list[str]]) -> None:
                 raise _refused(call, problem.reason)
 
 
+def _wait_for_ports(plan: Plan, lab: Lab) -> None:
+    """Wait until no port is disabled: a bridge notices the carrier of a cable a moment after it is plugged in."""
+    planned = {port for port, _, _ in plan.ports}
+    orders = Orders()
+    names = list(dict.fromkeys(port.namespace for port in planned))
+    for name in names:
+        orders.enter(name)
+        orders.netlink(rtnetlink.LIST_LINKS)
+
+    def states() -> set[str]:
+        lists = zip(names, orders.run(lab)[1::2], strict=True)
+        return {link.port_state for name, answer in lists for link in rtnetlink.parse_links(answer.data)
+                if Endpoint(name, link.name) in planned}
+
+    wait_until(lambda: "disabled" not in states(), what="all ports of the bridges to work", deadline_s=_PORTS_LIMIT_S)
+
+
 def _refused(call: str, reason: str) -> LabError:
     return TopologyError("the kernel refused a part of the topology", where=call, observed=reason,
                          next_step="mend that line; what was made is gone again")
@@ -241,40 +262,3 @@ def _existing_sysctls(plan: Plan, new: set[str]) -> Orders:
             orders.enter(name)
             orders.write(key.replace(".", "/"), value)
     return orders
-
-
-def _check_netem(plan: Plan, lab: Lab) -> None:
-    wishing = [shaping.call for shaping in plan.shapings if shaping.delay_ms or shaping.loss_percent]
-    if wishing and lab.run(["unshare", "--net", "tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"],
-                           echo=False).exit_status:
-        raise TopologyError("this kernel cannot delay or lose packets", where=", ".join(wishing),
-                            expected="the kernel module sch_netem", observed="tc finds none",
-                            next_step="leave both out, or ask an administrator for: modprobe sch_netem")
-
-
-def _shape(lab: Lab, shaping: Shaping) -> None:
-    parent = ["root", "handle", "1:"]
-    add = ["tc", "qdisc", "add", "dev", shaping.end.link]
-    if shaping.rate_kbit:
-        limits = ["rate", f"{shaping.rate_kbit}kbit", "burst", "1600", "limit", "16000"]
-        lab.run([*add, *parent, "tbf", *limits], namespace=shaping.end.namespace, echo=False).check()
-        parent = ["parent", "1:", "handle", "10:"]
-    if shaping.delay_ms or shaping.loss_percent:
-        how = ["delay", f"{shaping.delay_ms}ms", "loss", f"{shaping.loss_percent}%"]
-        lab.run([*add, *parent, "netem", *how], namespace=shaping.end.namespace, echo=False).check()
-
-
-def _nat_rules(plan: Plan) -> dict[str, str]:
-    """Return what nft reads, by namespace: one table `ip nat` with the two chains that NAT has."""
-    names = dict.fromkeys([*(end.namespace for end, _, _ in plan.masquerades),
-                           *(one.end.namespace for one in plan.publications)])
-    rules = {}
-    for name in names:
-        lines = ["table ip nat {", "chain prerouting { type nat hook prerouting priority dstnat;"]
-        lines += [f"iifname {json.dumps(one.end.link)} tcp dport {one.port} dnat to {one.to}"
-                  for one in plan.publications if one.end.namespace == name]
-        lines += ["}", "chain postrouting { type nat hook postrouting priority srcnat;"]
-        lines += [f"oifname {json.dumps(end.link)} ip saddr {source} masquerade"
-                  for end, source, _ in plan.masquerades if end.namespace == name]
-        rules[name] = "\n".join([*lines, "}", "}", ""])
-    return rules

@@ -120,11 +120,17 @@ class Capture:
         return not self._over
 
     def stop(self) -> None:
-        """Take in what is on the way, and end. Stopping twice is no error."""
+        """Take in what is on the way, and end. Stopping twice is no error.
+
+        Raises:
+            CaptureError, LabClosed, LabDied: somebody else has ended it before.
+        """
         if not self._over:
             self._process.close_stdin()
             self._wait(lambda: self._over)
         self._reader.join(_DEADLINE_S)
+        if self._problem is not None:
+            raise self._problem
 
     def save(self, path: str | Path) -> None:
         """Write the frames to a pcapng file, which Wireshark and `tcpdump -r` open.

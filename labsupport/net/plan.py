@@ -153,5 +153,5 @@ class Plan:
 
 def read_end(text: str) -> Endpoint:
     """Return the interface that is written "NAMESPACE:LINK"; without a colon the name is kept for a message."""
-    namespace, colon, link = (text if isinstance(text, str) else repr(text)).partition(":")
-    return Endpoint(namespace, link) if colon else Endpoint(text, "")
+    namespace, _, link = (text if isinstance(text, str) else repr(text)).partition(":")
+    return Endpoint(namespace, link)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -13,31 +14,45 @@ from labsupport.net.plan import Fault, Plan
 _Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Placed = tuple[Endpoint, _Interface, str]
+_MOST_METRIC = (1 << 32) - 1
 
 
 def faults(plan: Plan, known: set[str]) -> Iterator[Fault]:
     """Return what is wrong; `known` are the namespaces that are planned or there already."""
     made = {end for end, _ in plan.made_ends}
+    told = set(plan.made_ends)
+    planned = {namespace.name for namespace in plan.namespaces}
     placed: list[_Placed] = []
     for end, text, call in plan.addresses:
-        if end not in made and end.link:
+        if not end.link and (end, call) not in told:
+            yield no_link(end, call)
+        elif end not in made and end.link:
             yield Fault(call, f"no planned link is called {write_end(end)}", "a link of a host, cable or bridge",
                         "check the spelling, or plan the link first")
         try:
-            address = ipaddress.ip_interface(str(text))
+            address = ipaddress.ip_interface(text)
         except ValueError:
             yield Fault(call, f"{text!r} is no address", "an address and a prefix length, such as 10.0.0.1/24",
                         "write it like that")
+            planned.discard(end.namespace)  # nothing can be said about its routers
             continue
-        placed.append((end, address, call))
-        yield from _alone(address, str(text), call)
+        wrong = _alone(address, text, call)
+        if address.version == 6 and not plan.ipv6 and end.namespace in planned:
+            wrong = Fault(call, "IPv6 is off in the namespaces of this topology", "an IPv4 address",
+                          "write Topology(ipv6=True) to have both")
+        if wrong:
+            yield wrong
+        if "/" not in text:
+            planned.discard(end.namespace)
+        elif end in made:
+            placed.append((end, address, call))
     domain_of = domains(plan)
-    declared, wrong = _declared(plan)
-    yield from wrong
+    declared, unreadable = _declared(plan)
+    yield from unreadable
     yield from _outside(placed, declared, domain_of)
     yield from _together(placed, domain_of)
     yield from _overlaps(placed, declared, domain_of)
-    yield from _routes(plan, placed, known, made)
+    yield from _routes(plan, placed, known, planned)
     yield from _nat(plan)
 
 
@@ -52,16 +67,23 @@ def domains(plan: Plan) -> dict[Endpoint, int]:
     return number
 
 
-def _alone(address: _Interface, text: str, call: str) -> Iterator[Fault]:
+def no_link(end: Endpoint, call: str) -> Fault:
+    """Return that something stands where the name of a link belongs."""
+    return Fault(call, f"{end.namespace!r} names no link", '"NAMESPACE:LINK", such as "red:red0"',
+                 f"write \"{end.namespace}:\" and the name of the link")
+
+
+def _alone(address: _Interface, text: str, call: str) -> Fault | None:
     network = address.network
     if "/" not in text:
-        yield Fault(call, f"{text} has no prefix length", f"{text}/24, say", "write how many bits name the network")
-    elif network.num_addresses > 2 and address.ip == network.network_address and address.version == 4:
-        yield Fault(call, f"{address.ip} is the network {network} itself: no host bit is set",
-                    "an address of a host", f"the first one is {network.network_address + 1}")
-    elif network.num_addresses > 2 and address.ip == network.broadcast_address and address.version == 4:
-        yield Fault(call, f"{address.ip} is the broadcast address of {network}", "an address of a host",
-                    f"the last one is {network.broadcast_address - 1}")
+        return Fault(call, f"{text} has no prefix length", f"{text}/24, say", "write how many bits name the network")
+    if network.num_addresses > 2 and address.ip == network.network_address and address.version == 4:
+        return Fault(call, f"{address.ip} is the network {network} itself: no host bit is set",
+                     "an address of a host", f"the first one is {network.network_address + 1}")
+    if network.num_addresses > 2 and address.ip == network.broadcast_address and address.version == 4:
+        return Fault(call, f"{address.ip} is the broadcast address of {network}", "an address of a host",
+                     f"the last one is {network.broadcast_address - 1}")
+    return None
 
 
 def _declared(plan: Plan) -> tuple[dict[Endpoint, tuple[_Network, str]], list[Fault]]:
@@ -103,11 +125,11 @@ def _together(placed: list[_Placed], domain_of: dict[Endpoint, int]) -> Iterator
     seen: dict[tuple[object, ...], Endpoint] = {}
     for end, address, call in placed:
         for place in ((domain_of.get(end), address.ip), (end.namespace, address.ip)):
-            owner = seen.setdefault(place, end)
-            if owner != end:
-                yield Fault(call, f"{write_end(owner)} has the address {address.ip} already",
+            if place in seen:
+                yield Fault(call, f"{write_end(seen[place])} has the address {address.ip} already",
                             "each address once", "choose another address")
                 break
+            seen[place] = end
 
 
 def _overlaps(placed: list[_Placed], declared: dict[Endpoint, tuple[_Network, str]],
@@ -134,19 +156,18 @@ def _overlap_fault(call: str, network: _Network, other: _Network, where: str) ->
                  "networks that have no address in common", "move one of them, or mend its prefix length")
 
 
-def _routes(plan: Plan, placed: list[_Placed], known: set[str], made: set[Endpoint]) -> Iterator[Fault]:
-    planned = {namespace.name for namespace in plan.namespaces}
+def _routes(plan: Plan, placed: list[_Placed], known: set[str], planned: set[str]) -> Iterator[Fault]:
+    made = {end for end, _ in plan.made_ends}
     seen: set[tuple[str, str, int]] = set()
     for route in plan.routes:
         call = route.call
         if route.namespace not in known:
             yield Fault(call, f"there is no namespace {route.namespace!r}", "one that is planned",
                         f"namespace({route.namespace!r}) plans it")
-        if route.destination != "default":
-            try:
-                ipaddress.ip_network(str(route.destination))
-            except ValueError:
-                yield _no_network(route.destination, call)
+        if wrong := _unlikely(route.destination, route.via, call):
+            yield wrong
+        if not 0 <= route.metric <= _MOST_METRIC:
+            yield Fault(call, f"a metric of {route.metric}", f"0 to {_MOST_METRIC}", "0 is the usual one")
         if (route.namespace, route.destination, route.metric) in seen:
             yield Fault(call, f"a second route of {route.namespace} leads to {route.destination}",
                         "one route per destination and metric", "leave one out, or give it another metric")
@@ -158,13 +179,31 @@ def _routes(plan: Plan, placed: list[_Placed], known: set[str], made: set[Endpoi
         yield from _gateway(route.via, own, call, planned=route.namespace in planned, needed=not route.device)
 
 
+def _unlikely(destination: str, via: str, call: str) -> Fault | None:
+    """Return what is wrong with the destination: by itself, or together with the router."""
+    if destination == "default":
+        return None
+    try:
+        network = ipaddress.ip_network(destination)
+    except ValueError:
+        return _no_network(destination, call)
+    try:
+        version = ipaddress.ip_address(via).version
+    except ValueError:
+        return None  # `_gateway` tells it
+    if version == network.version:
+        return None
+    return Fault(call, f"{network} is IPv{network.version}, and the router {via} is IPv{version}",
+                 "a router of the same version", "name one of its addresses of that version")
+
+
 def _gateway(via: str, own: list[_Interface], call: str, *, planned: bool, needed: bool) -> Iterator[Fault]:
     if not via:
         if needed:
             yield Fault(call, "the route leads nowhere", "via= a router, or dev= a link", "say one of them")
         return
     try:
-        gateway = ipaddress.ip_address(str(via))
+        gateway = ipaddress.ip_address(via)
     except ValueError:
         yield Fault(call, f"{via!r} is no router", "an address such as 10.0.0.254", "leave the prefix length out")
         return
@@ -184,10 +223,10 @@ def _nat(plan: Plan) -> Iterator[Fault]:
         except ValueError:
             yield _no_network(source, call)
     for one in plan.publications:
-        host, _, port = str(one.to).rpartition(":")
+        host, _, port = one.to.rpartition(":")
         try:
             ipaddress.IPv4Address(host)
-            good = 0 < int(port) < 65536
+            good = bool(re.fullmatch("[0-9]{1,5}", port)) and 0 < int(port) < 65536
         except ValueError:
             good = False
         if not good:

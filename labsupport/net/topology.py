@@ -72,7 +72,7 @@ class Topology:
         self.namespace(name)
         self.bridge(f"{name}:{_BRIDGE_OF_A_SWITCH}", stp=stp, ageing_s=ageing_s, vlan_filtering=vlan_filtering,
                     subnet=subnet)
-        self.plan.switches[name] = Endpoint(name, _BRIDGE_OF_A_SWITCH)
+        self.plan.switches[str(name)] = Endpoint(name, _BRIDGE_OF_A_SWITCH)
 
     def router(self, name: str) -> None:
         """Plan a router: a namespace that forwards IPv4 packets, whichever way they came."""
@@ -92,7 +92,7 @@ class Topology:
         call = f"host({name!r}, {address!r}, to={to!r})"
         self.plan.namespaces.append(NamespacePlan(name, call))
         end = Endpoint(name, f"{name}0")
-        bridge = self.plan.switches.get(to) or read_end(to)
+        bridge = self.plan.switches.get(str(to)) or read_end(to)
         port = Endpoint(bridge.namespace, f"to-{name}")
         self.plan.cables.append(CablePlan(end, port, call))
         self.plan.ports.append((port, bridge, call))

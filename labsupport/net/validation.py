@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from labsupport.net import subnets
+from labsupport.net import subnets, values
 from labsupport.net.model import Endpoint
 from labsupport.net.places import write_end
 from labsupport.net.plan import Fault, Plan
@@ -25,6 +25,8 @@ def faults(plan: Plan, existing: Iterable[str] = ()) -> list[Fault]:
         plan: what is planned.
         existing: namespaces that the lab has already.
     """
+    if wrong := values.faults(plan):
+        return wrong
     known = {"", *existing, *(namespace.name for namespace in plan.namespaces)}
     return [*_namespaces(plan), *_links(plan, known), *_bridges(plan), *_ports(plan, known), *_properties(plan),
             *_settings(plan, known), *subnets.faults(plan, known)]
@@ -54,7 +56,7 @@ def _namespaces(plan: Plan) -> Iterator[Fault]:
     seen: set[str] = set()
     for namespace in plan.namespaces:
         name = namespace.name
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", name) or set(name) <= {"."}:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", name) or set(name) <= {"."}:
             yield Fault(namespace.call, f"{name!r} is no name for a namespace", "letters, digits, - _ and .",
                         "choose another name")
         if times[name] > 1 and name in seen:
@@ -65,12 +67,12 @@ def _namespaces(plan: Plan) -> Iterator[Fault]:
 
 def _links(plan: Plan, known: set[str]) -> Iterator[Fault]:
     seen: set[Endpoint] = set()
-    nowhere = {port for port, bridge, _ in plan.ports if not bridge.link}
+    nowhere = {(port, call): bridge for port, bridge, call in plan.ports if not bridge.link}
     for end, call in plan.made_ends:
-        if end in nowhere:
-            yield _no_link(Endpoint(end.namespace, ""), call)
+        if bridge := nowhere.get((end, call)):
+            yield _no_switch(bridge, call)
         elif not end.link:
-            yield _no_link(end, call)
+            yield subnets.no_link(end, call)
         else:
             yield from _link_name(end, call)
             if end.namespace not in known:
@@ -82,19 +84,19 @@ def _links(plan: Plan, known: set[str]) -> Iterator[Fault]:
         seen.add(end)
 
 
-def _no_link(end: Endpoint, call: str) -> Fault:
-    return Fault(call, f"{end.namespace!r} names no link, and no switch", 'a planned switch, or "NAMESPACE:LINK"',
+def _no_switch(end: Endpoint, call: str) -> Fault:
+    return Fault(call, f"{end.namespace!r} is no switch and no bridge", 'a planned switch, or "NAMESPACE:BRIDGE"',
                  f"switch({end.namespace!r}) plans a switch; write it before what is plugged in")
 
 
 def _link_name(end: Endpoint, call: str) -> Iterator[Fault]:
-    length = len(end.link.encode())
-    if length > _LONGEST_LINK_NAME:
-        yield Fault(call, f"the link name {end.link!r} has {length} characters",
+    if len(end.link) > _LONGEST_LINK_NAME:
+        yield Fault(call, f"the link name {end.link!r} has {len(end.link)} characters",
                     f"at most {_LONGEST_LINK_NAME}, for the kernel takes no longer ones", "choose a shorter name")
-    if re.search(r"[/:\s\x00]", end.link) or end.link in {".", "..", "lo", "all", "default"}:
-        yield Fault(call, f"{end.link!r} is no name for a link", "no /, :, blank, and none of lo, all, default",
-                    "choose another name")
+    # The kernel takes almost anything, but then nft(8) and sysctl(8) would read it in their own way.
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", end.link) or end.link in {".", "..", "lo", "all", "default"}:
+        yield Fault(call, f"{end.link!r} is no name for a link",
+                    "letters, digits, - _ and ., and none of lo, all, default", "choose another name")
 
 
 def _bridges(plan: Plan) -> Iterator[Fault]:
@@ -107,10 +109,13 @@ def _bridges(plan: Plan) -> Iterator[Fault]:
 def _ports(plan: Plan, known: set[str]) -> Iterator[Fault]:
     bridges = {bridge.end for bridge in plan.bridges}
     made = {end for end, _ in plan.made_ends}
+    told = set(plan.made_ends)  # with their links
     taken: set[Endpoint] = set()
     for port, bridge, call in plan.ports:
         if not bridge.link:
-            continue  # told already, with the link
+            if (port, call) not in told:
+                yield _no_switch(bridge, call)
+            continue
         if bridge not in bridges:
             yield Fault(call, f"there is no bridge {write_end(bridge)}", "a planned bridge or switch",
                         f"bridge({write_end(bridge)!r}) plans it")
@@ -137,7 +142,7 @@ def _properties(plan: Plan) -> Iterator[Fault]:
             yield _unplanned(link.end, link.call)
         if link.mac:
             mac = link.mac.lower()
-            if not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1:
+            if mac == "00:00:00:00:00:00" or not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1:
                 yield Fault(link.call, f"{link.mac!r} is no address for a link", "six bytes, the first one even",
                             "02:00:00:00:00:01 is one: 02 says that it was given by hand")
             if macs.setdefault(mac, link.end) != link.end:
@@ -156,15 +161,17 @@ def _properties(plan: Plan) -> Iterator[Fault]:
 
 
 def _settings(plan: Plan, known: set[str]) -> Iterator[Fault]:
-    for name, key, _, call in plan.sysctls:
+    for name, key, value, call in plan.sysctls:
         if name not in known:
             yield Fault(call, f"there is no namespace {name!r}", "one that is planned", f"namespace({name!r}) plans it")
         if not re.fullmatch(r"net(\.[A-Za-z0-9_-]+)+", key):
             yield Fault(call, f"{key!r} is no setting of a network", "a name below net., with dots",
                         "net.ipv4.ip_forward is one")
+        if not re.fullmatch(r"[\t -~]+", value):
+            yield Fault(call, f"{value!r} is no value of a setting", "a number, or words", "0 and 1 are the usual ones")
     ports: set[tuple[Endpoint, int]] = set()
     for one in plan.publications:
-        if not isinstance(one.port, int) or not 0 < one.port < 65536:
+        if not 0 < one.port < 65536:
             yield Fault(one.call, f"{one.port!r} is no port", "1 to 65535", "8080 is one")
         if (one.end, one.port) in ports:
             yield Fault(one.call, f"port {one.port} of {write_end(one.end)} is published twice", "each port once",

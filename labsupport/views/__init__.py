@@ -1,6 +1,10 @@
 """Pictures of a lab, drawn from its live state."""
 
+from labsupport.views.frame_arrows import draw_frames
+from labsupport.views.frame_stepper import step_frames
+from labsupport.views.frame_table import frame_table
 from labsupport.views.picture import Picture
+from labsupport.views.route_chooser import choose_route
 from labsupport.views.topology import draw
 
-__all__ = ["Picture", "draw"]
+__all__ = ["Picture", "choose_route", "draw", "draw_frames", "frame_table", "step_frames"]

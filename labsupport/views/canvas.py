@@ -11,7 +11,8 @@ import unicodedata
 from html import escape
 from typing import Literal, NamedTuple
 
-PortState = Literal["up", "down", "no carrier"]
+PortState = Literal["up", "down", "no carrier", "disabled", "blocking", "listening", "learning"]
+CableState = Literal["up", "down", "blocked"]
 Corners = Literal["all", "top", "bottom"]
 
 LINE_HEIGHT = 17.0
@@ -77,11 +78,15 @@ def style_sheet(colours: Colours) -> str:
         ".bridge": "fill:currentColor;fill-opacity:.10;stroke:currentColor;stroke-opacity:.8;stroke-width:1.6",
         ".lead": "stroke:currentColor;stroke-opacity:.45;stroke-width:1.4;fill:none",
         ".cable": "fill:none;stroke-width:2.6;stroke-linejoin:round",
+        ".bundle": "fill:none;stroke-width:1.8",
         ".cable-up": f"stroke:{colours.up}",
         ".cable-down": f"stroke:{colours.down};stroke-dasharray:7 5",
+        ".cable-blocked": f"stroke:{colours.down};stroke-dasharray:.1 6;stroke-linecap:round",
         ".port": f"fill:{colours.background};stroke-width:2",
         ".port-up": f"fill:{colours.up};stroke:{colours.up}",
         ".port-down": f"stroke:{colours.down}",
+        ".port-blocked": f"fill:{colours.down};stroke:{colours.down}",
+        ".port-bar": f"stroke:{colours.background};stroke-width:2.4",
     }
     for name, style in _STYLES.items():
         rules[f".{name}"] = f"font-family:{_MONO if style.mono else _SANS};{style.rules}".rstrip(";")
@@ -91,7 +96,8 @@ def style_sheet(colours: Colours) -> str:
 def text_width(span: Span) -> float:
     """Return how wide a text gets at most, in pixels."""
     style = _STYLES[span.style]
-    cells = sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in span.text)
+    wide = 0 if span.text.isascii() else sum(unicodedata.east_asian_width(letter) in "WF" for letter in span.text)
+    cells = len(span.text) + wide
     return cells * style.size * (_MONO_ADVANCE if style.mono else _SANS_ADVANCE)
 
 
@@ -146,12 +152,17 @@ class Canvas:
         self._elements.append(f'<path class="{kind}" d="{commands}"/>')
 
     def port(self, x: float, y: float, state: PortState) -> None:
-        """Draw an interface: a full disc (up), a ring (up, but no carrier) or a crossed square (down)."""
+        """Draw an interface: a full disc (up), a ring (no carrier), a crossed square (down), or a disc with a bar.
+
+        The bar is the road sign: no entry. The port is up, but its bridge lets no frames through it.
+        """
         radius = PORT_RADIUS
         if state == "down":
             edge = radius - 0.5
             self.path("port port-down", f"M{x - edge:g} {y - edge:g}h{2 * edge:g}v{2 * edge:g}h{-2 * edge:g}z"
                       f"l{2 * edge:g} {2 * edge:g}m0 {-2 * edge:g}l{-2 * edge:g} {2 * edge:g}")
             return
-        kind = "port port-up" if state == "up" else "port port-down"
-        self._elements.append(f'<circle class="{kind}" cx="{x:g}" cy="{y:g}" r="{radius - 0.5:g}"/>')
+        kind = {"up": "up", "no carrier": "down"}.get(state, "blocked")
+        self._elements.append(f'<circle class="port port-{kind}" cx="{x:g}" cy="{y:g}" r="{radius - 0.5:g}"/>')
+        if kind == "blocked":
+            self.path("port-bar", f"M{x - 4:g} {y:g}h8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from labsupport.net import Link, NamespaceState, Network
 from labsupport.views.canvas import printable
-from labsupport.views.graph import all_cables, port_state, shown_links, shown_namespaces
+from labsupport.views.graph import all_cables, is_blocked, link_state, role, shown_links, shown_namespaces
 from labsupport.views.labels import gateway_routes, told_addresses
 
 
@@ -19,7 +19,7 @@ def describe(network: Network) -> str:
     shown = shown_namespaces(network)
     lines = [headline(network)]
     for state in shown:
-        lines.append(f"- {_call(state.name)}")
+        lines.append(f"- {_call(state.name)}" + (f" ({role(state)})" if role(state) else ""))
         lines += [f"  - {_describe_link(link, state)}" for link in shown_links(state)]
         lines += [f"  - route: {text}" for text in gateway_routes(state)]
     if len(shown) < len(network.namespaces):
@@ -29,12 +29,12 @@ def describe(network: Network) -> str:
 
 def _describe_link(link: Link, state: NamespaceState) -> str:
     kind = "" if link.kind == "loopback" else f" ({link.kind})"
-    facts = [f"{link.name}{kind}: {port_state(link)}"]
+    facts = [f"{link.name}{kind}: {link_state(link)}"]
     if link.kind != "loopback" and link.mac:
         facts.append(f"MAC {link.mac}")
     facts += [str(address) for address in told_addresses(link)]
     if link.master:
-        facts.append(f"port of {link.master}")
+        facts.append(f"port of {link.master}" + (f" ({link.port_state})" if is_blocked(link) else ""))
     if link.kind == "bridge":
         facts.append("ports: " + (" ".join(port.name for port in state.ports(link.name)) or "none"))
     if link.peer is not None:

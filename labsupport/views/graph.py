@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
+from typing import Literal, NamedTuple, cast
 
 from labsupport.net import Endpoint, Link, NamespaceState, Network
-from labsupport.views.canvas import PortState
+from labsupport.views.canvas import CableState, PortState
+
+Role = Literal["", "switch", "router"]
 
 # A kernel with tunnel modules puts these into every new namespace, down and unused.
 _FALLBACK_TUNNELS = frozenset({
@@ -43,17 +46,48 @@ def shown_namespaces(network: Network) -> tuple[NamespaceState, ...]:
                  if name or not first_is_empty or len(network.namespaces) == 1)
 
 
-def port_state(link: Link) -> PortState:
+def link_state(link: Link) -> PortState:
     """Return the state of a link in one word, as all pictures and texts use it."""
     if link.state == "down":
         return "down"
     return "up" if link.carrier else "no carrier"
 
 
-def cable_is_up(cable: Cable, network: Network) -> bool:
-    """Return whether frames can cross: both ends are up."""
-    ends = (network.link(cable.first), network.link(cable.second))
-    return all(end is not None and port_state(end) == "up" for end in ends)
+def is_blocked(link: Link) -> bool:
+    """Return whether a link is up, but its bridge lets no frames through it: because of STP, or being down itself."""
+    return link_state(link) == "up" and link.port_state not in {"", "forwarding"}
+
+
+def port_state(link: Link) -> PortState:
+    """Return the word that a picture writes beside a link: its state, or what its bridge does instead of forwarding."""
+    return cast("PortState", link.port_state) if is_blocked(link) else link_state(link)
+
+
+def cable_state(cable: Cable, network: Network) -> CableState:
+    """Return whether frames can cross: both ends are up, and no bridge blocks its end."""
+    ends = [end for end in (network.link(cable.first), network.link(cable.second)) if end is not None]
+    if len(ends) < 2 or any(link_state(end) != "up" for end in ends):
+        return "down"
+    return "blocked" if any(map(is_blocked, ends)) else "up"
+
+
+def role(state: NamespaceState) -> Role:
+    """Return what a namespace does for others, "" if nothing.
+
+    A switch has a bridge, and every other link of it is a port of one. A router forwards, and has IPv4 addresses on
+    two links at least: namespaces inherit net.ipv4.ip_forward from the machine, and one leg makes no router.
+    """
+    links = [link for link in shown_links(state) if link.kind != "loopback"]
+    with_address = [link for link in links if any(address.family == "inet" for address in link.addresses)]
+    if state.forwards_ipv4 and len(with_address) > 1:
+        return "router"
+    bridges = {link.name for link in links if link.kind == "bridge"}
+    return "switch" if bridges and all(link.name in bridges or link.master in bridges for link in links) else ""
+
+
+def natural(name: str) -> tuple[tuple[tuple[int, str], ...], str]:
+    """Return a key that sorts names as people do: r2 before r10."""
+    return tuple((int(digits or 0), other) for digits, other in re.findall(r"(\d{1,18})|(\D)", name)), name
 
 
 def all_cables(network: Network) -> tuple[Cable, ...]:

@@ -17,7 +17,7 @@ from labsupport.views.canvas import (
     line_width,
     text_width,
 )
-from labsupport.views.graph import port_state, shown_links
+from labsupport.views.graph import port_state, role, shown_links
 
 BAND_HEIGHT = 42.0
 PADDING = 16.0
@@ -110,22 +110,27 @@ def band_width(state: NamespaceState) -> float:
 
 
 def draw_band(canvas: Canvas, state: NamespaceState, corner: tuple[float, float], width: float,
-              round_corners: Corners) -> None:
-    """Draw the title of a box: what it is, its name, and loopback, the one link that every namespace is born with."""
+              round_corners: Corners, free: tuple[float, float] | None = None) -> None:
+    """Draw the title of a box: what it is, its name, and loopback, the one link that every namespace is born with.
+
+    The words stand between the two x of `free`, at least `band_width` apart, if something else crosses the band.
+    """
     caption, name, loopback = _band(state)
     x, y = corner
+    left, right = free or (x, x + width)
     canvas.rectangle("band", corner, (width, BAND_HEIGHT), round_corners)
-    canvas.line(x + PADDING, y + 15.5, (caption,))
-    canvas.line(x + PADDING, y + 33, (name,))
+    canvas.line(left + PADDING, y + 15.5, (caption,))
+    canvas.line(left + PADDING, y + 33, (name,))
     if loopback is not None:
-        loopback.draw(canvas, round(x + width - PADDING - _LOOPBACK_ROOM, 1), y + 20)
+        loopback.draw(canvas, round(right - PADDING - _LOOPBACK_ROOM, 1), y + 20)
 
 
 def _band(state: NamespaceState) -> tuple[Span, Span, Block | None]:
     text = title(state)
     if len(text) > _LONGEST_TITLE:
         text = text[: _LONGEST_TITLE - 1] + "…"
-    caption = Span("caption", "network namespace" if state.name else "first network namespace")
+    what = "network namespace" if state.name else "first network namespace"
+    caption = Span("caption", f"{what}: {role(state)}" if role(state) else what)
     loopback = next((link for link in state.links if link.kind == "loopback"), None)
     block = None
     if loopback is not None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from labsupport.net import Endpoint, NamespaceState, Network
-from labsupport.views.canvas import LINE_HEIGHT, Canvas, Span, text_width
-from labsupport.views.graph import Cable, Group, cable_is_up, port_state
+from labsupport.views.canvas import LINE_HEIGHT, CableState, Canvas, Span, text_width
+from labsupport.views.graph import Cable, Group, cable_state, port_state
 from labsupport.views.labels import (
     BAND_HEIGHT,
     PADDING,
@@ -54,7 +54,7 @@ def draw_row(group: Group, order: list[NamespaceState], network: Network) -> tup
         x += box.width + CABLE_LENGTH
     canvas = Canvas()
     for cable, number, y in cables:
-        _draw_cable(canvas, boxes[number], boxes[number + 1], y, up=cable_is_up(cable, network))
+        _draw_cable(canvas, boxes[number], boxes[number + 1], y, cable_state(cable, network))
     for box in boxes:
         _draw_box(canvas, box, height, network)
     return canvas, round(x - CABLE_LENGTH, 1), height
@@ -97,10 +97,10 @@ def _height(box: _Box) -> float:
     return BAND_HEIGHT + (content + 12 if content else 0)
 
 
-def _draw_cable(canvas: Canvas, here: _Box, there: _Box, y: float, *, up: bool) -> None:
+def _draw_cable(canvas: Canvas, here: _Box, there: _Box, y: float, state: CableState) -> None:
     level = BAND_HEIGHT + 12 + y + LINE_HEIGHT / 2
     start, end = here.x + here.width, there.x
-    canvas.path(f"cable cable-{'up' if up else 'down'}", f"M{start:g} {level:g}H{end:g}")
+    canvas.path(f"cable cable-{state}", f"M{start:g} {level:g}H{end:g}")
     middle = (start + end - text_width(_CABLE_WORDS)) / 2
     canvas.line(round(middle, 1), level - 8, (_CABLE_WORDS,))
 

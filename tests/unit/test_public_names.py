@@ -21,7 +21,7 @@ def test_public_names_are_sorted_and_there():
     assert [name for name in labsupport.__all__ if not hasattr(labsupport, name)] == []
 
 
-@pytest.mark.parametrize("room", ["labsupport", "labsupport.sandbox"])
+@pytest.mark.parametrize("room", ["labsupport", "labsupport.sandbox", "labsupport.net", "labsupport.views"])
 def test_nothing_heavy_is_imported_before_it_is_needed(room):
     code = f"import sys, {room}; print(*(name for name in {HEAVY!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)

@@ -30,7 +30,7 @@ _RING_BYTES, _ALL_RINGS_BYTES, _LEAST_BLOCKS = 8 << 20, 64 << 20, 8
 _BLOCK_AGE_MS = 10
 _OWNED_BY_USER, _STATUS_AT, _COUNT_AT, _LENGTH_AT = 1, 8, 12, 20
 _NEIGHBOUR_GROUP = 1 << 2  # RTNLGRP_NEIGH
-_SO_RCVBUFFORCE, _CHANGES_BYTES = 33, 4 << 20
+_SO_RCVBUFFORCE, _SO_TIMESTAMPNS, _CHANGES_BYTES = 33, 35, 4 << 20
 _FLUSH_LIMIT_S = 2.0
 _NO_FRAMES = 0
 
@@ -55,6 +55,8 @@ class Tap:
         self.socket.setsockopt(_SOL_PACKET, _PACKET_RX_RING,
                                b"".join([value.to_bytes(4, sys.byteorder) for value in request]))
         self.view = syscalls.map_shared(self.socket.fileno(), _BLOCK_BYTES * blocks)
+        # Otherwise the kernel would stamp frames only when they reach the ring, and not always in their order.
+        self.socket.setsockopt(_socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self.socket.bind((link, _EVERY_PROTOCOL))
 
     def pass_on(self) -> None:
@@ -67,6 +69,11 @@ class Tap:
             write_frame(b"block", b"%d" % self.number, bytes(block[: _number(block, _LENGTH_AT)]))
             block[_STATUS_AT : _STATUS_AT + 4] = bytes(4)
             self.next = (self.next + 1) % self.count
+
+    def take_error(self, events: int) -> None:
+        """Take the error that an interface which is down leaves: else `poll` would come back with it for ever."""
+        if events & select.POLLERR:
+            self.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
 
     def ask(self) -> None:
         """Add what the kernel has counted since it was last asked."""
@@ -125,8 +132,9 @@ class Listener:
         """Pass on what comes, until the input ends."""
         write_frame(b"ready")
         while True:
-            for fd, _ in self.poll.poll():
+            for fd, events in self.poll.poll():
                 if fd in self.taps:
+                    self.taps[fd].take_error(events)
                     self.taps[fd].pass_on()
                 elif fd in self.changes:
                     self.tell_changes(*self.changes[fd])
@@ -168,7 +176,8 @@ class Listener:
                 some = select.poll()
                 for fd in waiting:
                     some.register(fd, select.POLLIN)
-                some.poll(_BLOCK_AGE_MS)
+                for fd, happened in some.poll(_BLOCK_AGE_MS):
+                    waiting[fd].take_error(happened)
         for space, events in self.changes.values():
             self.tell_changes(space, events)
 
