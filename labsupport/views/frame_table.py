@@ -14,15 +14,17 @@ MOST_FRAMES = 200
 _HEADINGS = ("no.", "time", "interface", "in/out", "from > to", "bytes", "what")
 _RIGHT_ALIGNED = frozenset({"no.", "time", "bytes"})
 _TIME_WIDTH = len("+9999999.999 ms")  # fixed: the text must not get wider or narrower with the times
+# The class stands twice because JupyterLab's own rule for cells, which aligns them to the right, is a strong one.
+_TABLE = "div.labsupport-frames.labsupport-frames"
 _STYLE = f"""
-div.labsupport-frames{{overflow-x:auto;color:{NOTEBOOK_COLOURS.text}}}
-div.labsupport-frames table{{border-collapse:collapse;margin:0;font-size:11.5px;border:0}}
-div.labsupport-frames caption{{caption-side:top;text-align:left;padding:0 0 6px;color:inherit;opacity:.75}}
-div.labsupport-frames th,div.labsupport-frames td{{text-align:left;white-space:pre;padding:3px 9px 3px 0;border:0;
+{_TABLE}{{overflow-x:auto;color:{NOTEBOOK_COLOURS.text}}}
+{_TABLE} table{{border-collapse:collapse;margin:0;font-size:11.5px;border:0}}
+{_TABLE} caption{{caption-side:top;text-align:left;padding:0 0 6px;color:inherit;opacity:.75}}
+{_TABLE} th,{_TABLE} td{{text-align:left;white-space:pre;padding:3px 9px 3px 0;border:0;
 border-bottom:1px solid rgba(128,128,128,.35);font-family:Menlo,Consolas,'DejaVu Sans Mono',monospace;color:inherit}}
-div.labsupport-frames th{{font-weight:700;border-bottom-width:2px}}
-div.labsupport-frames .number{{text-align:right}}
-div.labsupport-frames td:last-child{{white-space:pre-wrap;overflow-wrap:anywhere;min-width:20em}}
+{_TABLE} th{{font-weight:700;border-bottom-width:2px}}
+{_TABLE} .number{{text-align:right}}
+{_TABLE} td:last-child{{white-space:pre-wrap;overflow-wrap:anywhere;min-width:20em}}
 """.strip()
 
 
