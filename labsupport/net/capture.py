@@ -15,7 +15,7 @@ from labsupport.net.frames import Frame
 from labsupport.net.model import Endpoint
 from labsupport.net.pcapng import write_pcapng
 from labsupport.net.places import resolve, write_end
-from labsupport.net.read import fdb, network
+from labsupport.net.read import network, tables
 from labsupport.net.ring import frames_of
 from labsupport.sandbox import Lab
 from labsupport.sandbox.agent import wire
@@ -80,7 +80,8 @@ class Capture:
         self._reader.start()
         try:
             self._wait(lambda: self._ready)
-            self.tables_before = _tables(lab, self._spaces)
+            for name, (bridged, known) in tables(lab, self._spaces).items():
+                self.tables_before |= lines_of(name, bridged, known)
         except BaseException:
             self._process.abandon()
             raise
@@ -127,8 +128,7 @@ class Capture:
         """
         if not self._over:
             self._process.close_stdin()
-            self._wait(lambda: self._over)
-        self._reader.join(_DEADLINE_S)
+            self._wait(lambda: self._over)  # the process itself ends a little later: its rings take their time
         if self._problem is not None:
             raise self._problem
 
@@ -191,7 +191,7 @@ class Capture:
             while self._process.exit_status is None:
                 self._take(decoder, errors, self._process.read(_PATIENCE_S))
             self._take(decoder, errors, self._process.read(0))
-            if self._process.exit_status and not self.full:
+            if not self._over:
                 problem = CaptureError("the capture was ended", where="this lab",
                                        exit_status=self._process.exit_status, log_tail=errors.decode(errors="replace"),
                                        next_step="start another one; what was captured is kept")
@@ -227,13 +227,4 @@ class Capture:
             self._ready = True
         elif kind == b"end":
             self._lost = int(fields[0])
-
-
-def _tables(lab: Lab, namespaces: Sequence[str]) -> dict[Key, str]:
-    """Return the lines of the tables of these namespaces."""
-    now = network(lab)
-    lines: dict[Key, str] = {}
-    for name in namespaces:
-        lines |= lines_of(name, fdb(lab, name), now.namespaces[name].neighbours)
-    return lines
-
+            self._over = True

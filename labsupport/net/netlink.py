@@ -117,7 +117,7 @@ def acknowledgements(data: bytes) -> list[Problem]:
             break
         body = data[position + 16 : position + length]
         position += length + 3 & ~3
-        if kind == ERROR:
+        if kind == ERROR and len(body) >= _ERRNO.size:
             errno = -_ERRNO.unpack_from(body)[0]
             found.append(Problem(errno, (_reason(kind, flags, body) or os.strerror(errno)) if errno else ""))
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from labsupport.errors import CommandFailed, LabError, NamespaceNotFound
 from labsupport.net import netlink, rtnetlink
@@ -111,6 +111,30 @@ def fdb(lab: Lab, namespace: str = "", bridge: str = "") -> tuple[FdbEntry, ...]
         raise LabError(f"there is no bridge {bridge}", where=_place(namespace), expected="the name of a bridge",
                        observed="links: " + " ".join(names.values()), next_step="ip link show type bridge lists them")
     return tuple(entry for entry in rtnetlink.parse_fdb(data.data, names) if bridge in ("", entry.bridge))
+
+
+def tables(lab: Lab, namespaces: Sequence[str]) -> dict[str, tuple[tuple[FdbEntry, ...], tuple[Neighbour, ...]]]:
+    """Return the forwarding databases and neighbour tables of several namespaces, at one moment or nearly so.
+
+    One that has gone meanwhile is left out.
+
+    Raises:
+        CommandFailed: somebody ended the process that reads.
+    """
+    orders = Orders()
+    for name in namespaces:
+        orders.enter(name)
+        for question in (rtnetlink.LIST_LINKS, rtnetlink.LIST_FDB, rtnetlink.LIST_NEIGHBOURS):
+            orders.netlink(question)
+    answers = orders.run(lab)
+    found = {}
+    for at, name in enumerate(namespaces):
+        entered, there, bridged, known = answers[4 * at : 4 * at + 4]
+        if not entered.errno:
+            names = {link.index: link.name for link in rtnetlink.parse_links(there.data)}
+            found[name] = (tuple(rtnetlink.parse_fdb(bridged.data, names)),
+                           tuple(rtnetlink.parse_neighbours(known.data, names)))
+    return found
 
 
 def route_get(lab: Lab, namespace: str, destination: str) -> Route | None:

@@ -1,6 +1,6 @@
 """What the kernel tells about links, addresses, routes, neighbours and bridges, turned into values (rtnetlink(7)).
 
-The words are those that `ip` and `bridge` print.
+The words are those that `ip` and `bridge` print. What makes no sense, and no kernel says, is left out.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ CLOCK_TICKS_PER_S = 100  # USER_HZ, the same on every architecture that we run o
 
 _LINK, _ADDRESS, _ROUTE = struct.Struct("=BxHiII"), struct.Struct("=BBBBI"), struct.Struct("=BBBBBBBBI")
 _NEIGHBOUR, _HOP = struct.Struct("=BxxxiHBB"), struct.Struct("=HBBi")
+_NUMBER = struct.Struct("=i")
 _MAIN_TABLE = 254
-_EVERY_LINK = -1  # NETCONFA_IFINDEX_ALL
+_EVERY_LINK, _NO_NUMBER = -1, -1  # NETCONFA_IFINDEX_ALL, NETNSA_NSID_NOT_ASSIGNED
 _ARPHRD_LOOPBACK = 772
 _SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS
 _OPERSTATES = ("UNKNOWN", "NOTPRESENT", "DOWN", "LOWERLAYERDOWN", "TESTING", "DORMANT", "UP")
@@ -74,8 +75,8 @@ class RawLink:
     port_state: str
 
 
-def _messages(data: bytes) -> Iterator[Message]:
-    return (one for one in netlink.parse(data) if isinstance(one, Message))
+def _messages(data: bytes, fixed: struct.Struct) -> Iterator[Message]:
+    return (one for one in netlink.parse(data) if isinstance(one, Message) and len(one.body) >= fixed.size)
 
 
 def _number(attributes: Attributes, kind: int) -> int:
@@ -89,7 +90,7 @@ def mac_text(value: bytes) -> str:
 
 def ip_text(value: bytes) -> str:
     """Return an IPv4 or IPv6 address in its usual form."""
-    return str(ipaddress.ip_address(value))
+    return str(ipaddress.ip_address(value)) if len(value) in {4, 16} else value.hex(":")
 
 
 def _family(number: int) -> AddressFamily | None:
@@ -99,7 +100,7 @@ def _family(number: int) -> AddressFamily | None:
 
 def parse_links(data: bytes) -> list[RawLink]:
     """Return the links in the order of their indexes."""
-    return sorted((_link(message) for message in _messages(data) if message.kind == NEWLINK),
+    return sorted((_link(message) for message in _messages(data, _LINK) if message.kind == NEWLINK),
                   key=lambda link: link.index)
 
 
@@ -111,7 +112,7 @@ def _link(message: Message) -> RawLink:
     kind = netlink.parse_text(info.get(1, b""))
     state, port_state = _number(found, 16), _number(port, 1)
     return RawLink(
-        name=netlink.parse_text(found[3]), index=index,
+        name=netlink.parse_text(found.get(3, b"")), index=index,
         kind=kind or ("loopback" if hardware == _ARPHRD_LOOPBACK else "ether"), mac=mac_text(found.get(1, b"")),
         mtu_bytes=_number(found, 4), up=bool(flags & IFF_UP), carrier=bool(flags & IFF_LOWER_UP),
         operstate=_OPERSTATES[state] if state < len(_OPERSTATES) else str(state), master_index=_number(found, 10),
@@ -123,7 +124,7 @@ def _link(message: Message) -> RawLink:
 def parse_addresses(data: bytes) -> dict[int, list[Address]]:
     """Return the IP addresses by the index of their link, in the kernel's order."""
     by_link: dict[int, list[Address]] = {}
-    for message in _messages(data):
+    for message in _messages(data, _ADDRESS):
         number, length, _, scope, index = _ADDRESS.unpack_from(message.body)
         found, family = parse_attributes(message.body[8:]), _family(number)
         value = found.get(2) or found.get(1)
@@ -136,7 +137,7 @@ def parse_addresses(data: bytes) -> dict[int, list[Address]]:
 def parse_routes(data: bytes, names: Mapping[int, str], *, table: int | None = _MAIN_TABLE) -> list[Route]:
     """Return the routes of one table, or of all (None); `names` are those of the links, by index."""
     found: list[Route] = []
-    for message in _messages(data):
+    for message in _messages(data, _ROUTE):
         attributes = parse_attributes(message.body[12:])
         if table is None or (_number(attributes, 15) or message.body[4]) == table:
             found += _routes(message, attributes, names)
@@ -188,7 +189,7 @@ def _gateway(hop: Attributes) -> str:
 def parse_neighbours(data: bytes, names: Mapping[int, str]) -> list[Neighbour]:
     """Return the entries that `ip neighbour` shows, sorted by link and address."""
     found = []
-    for message in _messages(data):
+    for message in _messages(data, _NEIGHBOUR):
         number, index, state, _, _ = _NEIGHBOUR.unpack_from(message.body)
         attributes = parse_attributes(message.body[12:])
         if _family(number) and state & ~_NOARP and 1 in attributes:
@@ -205,7 +206,7 @@ def neighbour_state(state: int) -> str:
 def parse_fdb(data: bytes, names: Mapping[int, str]) -> list[FdbEntry]:
     """Return the forwarding databases of all bridges, sorted by bridge, kind, address and VLAN."""
     found = []
-    for message in _messages(data):
+    for message in _messages(data, _NEIGHBOUR):
         _, index, state, _, _ = _NEIGHBOUR.unpack_from(message.body)
         attributes = parse_attributes(message.body[12:])
         if 9 in attributes:  # the others are addresses that a network card listens to
@@ -221,16 +222,16 @@ def parse_fdb(data: bytes, names: Mapping[int, str]) -> list[FdbEntry]:
 
 def parse_forwarding(data: bytes) -> bool:
     """Return whether the namespace forwards IPv4 packets: its net.ipv4.ip_forward (rtnetlink's RTM_GETNETCONF)."""
-    for message in _messages(data):
+    for message in _messages(data, _NUMBER):
         found = parse_attributes(message.body[4:])  # the family, padded
-        if struct.unpack("=i", found[1])[0] == _EVERY_LINK:
+        if found.get(1) == _NUMBER.pack(_EVERY_LINK):
             return bool(_number(found, 2))
     return False
 
 
 def split_neighbour_messages(data: bytes) -> Iterator[tuple[bool, bytes]]:
     """Return each message about a neighbour or an FDB entry by itself, and whether it says that the entry is gone."""
-    for message in _messages(data):
+    for message in _messages(data, _NEIGHBOUR):
         if message.kind in (NEWNEIGH, DELNEIGH):
             yield message.kind == DELNEIGH, netlink.message(NEWNEIGH, 0, message.body)
 
@@ -253,6 +254,7 @@ def parse_nsid(data: bytes) -> int | None:
     for message in netlink.parse(data):
         if isinstance(message, Problem):
             return None
-        value = struct.unpack("=i", parse_attributes(message.body[4:])[1])[0]
-        return value if value >= 0 else None
+        value = parse_attributes(message.body[4:]).get(1, b"")
+        number = _NUMBER.unpack(value)[0] if len(value) == _NUMBER.size else _NO_NUMBER
+        return number if number > _NO_NUMBER else None
     return None

@@ -1,9 +1,10 @@
-"""Where the words, boxes and cables of a picture are, measured from its SVG alone."""
+"""Where the words, boxes, ports and cables of a picture are, measured from its SVG alone."""
 
 from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
@@ -14,6 +15,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 # Advance widths of DejaVu Sans Mono and, for the longest of our words, DejaVu Sans, by font size.
 MONO_ADVANCE, SANS_ADVANCE = 0.602, 0.60
 SANS_CLASSES = {"word", "caption"}
+# Words outside all boxes: beside a cable, and above a list of hosts.
+OUTSIDE = re.compile(r"veth pair|\d+ network namespaces|each:|\S+ via \S+")
 
 
 class Rectangle(NamedTuple):
@@ -30,6 +33,9 @@ class Rectangle(NamedTuple):
     def contains(self, other: Rectangle) -> bool:
         return (self.left <= other.left and other.right <= self.right
                 and self.top <= other.top and other.bottom <= self.bottom)
+
+    def smaller(self, by: float) -> Rectangle:
+        return Rectangle(self.left + by, self.top + by, self.right - by, self.bottom - by, self.what)
 
 
 def elements(picture: Picture) -> Iterator[tuple[ET.Element, float, float]]:
@@ -64,14 +70,64 @@ def boxes(picture: Picture) -> list[Rectangle]:
 
 def cables(picture: Picture) -> list[list[Rectangle]]:
     """Return each cable as its straight pieces, half a pixel thick to each side."""
+    return _lines(picture, "cable")
+
+
+def leads(picture: Picture) -> list[list[Rectangle]]:
+    """Return the lines between ports and their labels or bridges in the same way."""
+    return _lines(picture, "lead")
+
+
+def bundles(picture: Picture) -> list[list[Rectangle]]:
+    """Return the double lines that stand for several cables in the same way."""
+    return _lines(picture, "bundle")
+
+
+def bridges(picture: Picture) -> list[Rectangle]:
+    """Return the rectangles around the bridges."""
     found = []
     for element, dx, dy in elements(picture):
-        if not element.attrib["class"].startswith("cable "):
+        if element.attrib["class"] == "bridge":
+            steps = re.findall(r"([Mhvl])([-\d.]+)(?: ([-\d.]+))?", element.attrib["d"])
+            x, y, corners = 0.0, 0.0, []
+            for kind, first, second in steps:
+                x += float(first) if kind in "Mhl" else 0
+                y += float(first) if kind == "v" else float(second) if kind in "Ml" else 0
+                corners.append((x + dx, y + dy))
+            across, along = zip(*corners, strict=True)
+            found.append(Rectangle(min(across), min(along), max(across), max(along), "bridge"))
+    return found
+
+
+def ports(picture: Picture) -> list[Rectangle]:
+    """Return the squares around the signs of links."""
+    found = []
+    for element, dx, dy in elements(picture):
+        if element.attrib["class"].startswith("port "):
+            if element.tag == f"{SVG}circle":
+                x, y, radius = (float(element.attrib[key]) for key in ("cx", "cy", "r"))
+            else:
+                corner = re.match(r"M([-\d.]+) ([-\d.]+)h([\d.]+)", element.attrib["d"])
+                assert corner is not None
+                radius = float(corner[3]) / 2
+                x, y = float(corner[1]) + radius, float(corner[2]) + radius
+            x, y = x + dx, y + dy
+            found.append(Rectangle(x - radius, y - radius, x + radius, y + radius, "port"))
+    return found
+
+
+def _lines(picture: Picture, kind: str) -> list[list[Rectangle]]:
+    found = []
+    for element, dx, dy in elements(picture):
+        if element.attrib["class"].split()[0] != kind:
             continue
-        steps = re.findall(r"([MVH])(\S+?(?: \S+?)?)(?=[VH]|$)", element.attrib["d"])
-        x, y = map(float, steps[0][1].split())
+        steps = re.findall(r"([MVH])(\S+?(?: \S+?)?)(?=[MVH]|$)", element.attrib["d"])
+        x = y = 0.0
         pieces = []
-        for direction, value in steps[1:]:
+        for direction, value in steps:
+            if direction == "M":
+                x, y = map(float, value.split())
+                continue
             to_x, to_y = (x, float(value)) if direction == "V" else (float(value), y)
             if (x, y) != (to_x, to_y):
                 pieces.append(Rectangle(min(x, to_x) + dx - 0.5, min(y, to_y) + dy - 0.5,
@@ -82,25 +138,70 @@ def cables(picture: Picture) -> list[list[Rectangle]]:
 
 
 def assert_readable(picture: Picture) -> None:
-    words, frames, lines = texts(picture), boxes(picture), cables(picture)
+    assert_words_are_free(picture)
+    assert_boxes_and_ports_are_free(picture)
+    assert_cables_are_free(picture)
+
+
+def assert_words_are_free(picture: Picture) -> None:
+    words, frames, bars = texts(picture), boxes(picture), bridges(picture)
     page = Rectangle(0, 0, picture.width, picture.height, "page")
+    lines = [piece for line in (*cables(picture), *bundles(picture), *leads(picture)) for piece in line]
     assert words
-    assert frames
-    for one, other in combinations(words, 2):
-        assert not one.meets(other), f"{one} lies on {other}"
-    for one, other in combinations(frames, 2):
-        assert not one.meets(other), f"{one} lies on {other}"
-    for frame in frames:
-        assert page.contains(frame)
+    for one, other in _pairs_that_meet(words, words):
+        raise AssertionError(f"{one} lies on {other}")
+    for word, piece in _pairs_that_meet(words, lines):
+        raise AssertionError(f"a line crosses a word: {piece} {word}")
+    for word, port in _pairs_that_meet(words, ports(picture)):
+        raise AssertionError(f"a port lies on a word: {port} {word}")
+    for word, frame in _pairs_that_meet(words, [*frames, *bars]):
+        assert frame.contains(word), f"{word} sticks out of its {frame}"
     for word in words:
         assert page.contains(word)
-        around = [frame for frame in frames if frame.meets(word)]
-        assert all(frame.contains(word) for frame in around), f"{word} sticks out of its box"
-        assert around or word.what == "veth pair", f"{word} is in no box"
-    for piece in (piece for line in lines for piece in line):
+        assert OUTSIDE.fullmatch(word.what) or any(frame.contains(word) for frame in frames), f"{word} is in no box"
+
+
+def assert_boxes_and_ports_are_free(picture: Picture) -> None:
+    frames, bars, signs = boxes(picture), bridges(picture), ports(picture)
+    page = Rectangle(0, 0, picture.width, picture.height, "page")
+    assert frames
+    for alike in (frames, bars, signs):
+        for one, other in _pairs_that_meet(alike, alike):
+            raise AssertionError(f"{one} lies on {other}")
+    for inner in bars:
+        assert any(frame.contains(inner) for frame in frames), f"{inner} is in no box"
+    for item in (*frames, *signs):
+        assert page.contains(item), f"{item} is outside the page"
+    for line in leads(picture):
+        inside = [frame for frame in frames if all(frame.contains(piece.smaller(0.6)) for piece in line)]
+        assert inside, "the line from a port to its bridge leaves its box"
+
+
+def assert_cables_are_free(picture: Picture) -> None:
+    frames, signs = [frame.smaller(1) for frame in boxes(picture)], ports(picture)
+    lines = [*cables(picture), *bundles(picture)]
+    page = Rectangle(0, 0, picture.width, picture.height, "page")
+    pieces = [piece for line in lines for piece in line]
+    for piece in pieces:
         assert page.contains(piece)
-        assert not any(piece.meets(word) for word in words), f"a cable crosses a word: {piece}"
-    for one_line, other_line in combinations(lines, 2):
-        for piece in one_line:
-            assert not any(piece.what == other.what and piece.meets(other) for other in other_line), \
-                f"two cables on each other: {piece}"
+    for piece, frame in _pairs_that_meet(pieces, frames):
+        raise AssertionError(f"a cable is on a box: {piece} {frame}")
+    number_of = {id(piece): number for number, line in enumerate(lines) for piece in line}
+    for one, other in _pairs_that_meet(pieces, pieces):
+        crosses = one.what != other.what
+        assert crosses or number_of[id(one)] == number_of[id(other)], f"two cables on each other: {one} {other}"
+    for line in lines:
+        assert line, "a cable without length"
+        ends = {number for number, sign in enumerate(signs) if any(piece.meets(sign) for piece in line)}
+        assert len(ends) == 2, f"a cable must meet the ports at its ends and no other: {line} meets {len(ends)}"
+
+
+def _pairs_that_meet(ones: list[Rectangle], others: list[Rectangle]) -> Iterator[tuple[Rectangle, Rectangle]]:
+    """Yield pairs of different rectangles that meet, each once."""
+    if ones is others:
+        yield from ((one, other) for one, other in combinations(ones, 2) if one.meets(other))
+        return
+    from_left = sorted(others)
+    lefts = [other.left for other in from_left]
+    for one in ones:
+        yield from ((one, other) for other in from_left[: bisect_left(lefts, one.right)] if one.meets(other))

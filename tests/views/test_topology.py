@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from labsupport import Lab, net
 from labsupport.views import draw
 from labsupport.views.picture import Picture
 from labsupport.views.topology import draw_network
+from labsupport.waiting import wait_until
 
 
 @pytest.fixture
@@ -77,6 +77,13 @@ for n in a b; do
 done
 """
 SIX = "for n in one two three four five six; do ip netns add $n; done"
+STRING = """
+for n in h1 r1 r2 r3 h2; do ip netns add $n; done
+for p in h1:r1 r1:r2 r2:r3 r3:h2; do
+    a=${p%:*} b=${p#*:}; ip link add to-$b netns $a type veth peer name to-$a netns $b
+    ip -n $a link set to-$b up; ip -n $b link set to-$a up
+done
+"""
 CHAIN = """
 for n in h1 r1 h2; do ip netns add $n; done
 for h in h1 h2; do for i in 1 2; do ip link add eth$i netns $h type veth peer name $h-$i netns r1; done; done
@@ -86,45 +93,24 @@ ODD = """
 ip netns add '<&"x'; ip netns add a-very-long-name-that-goes-on-and-on-and-on
 ip link add v0 type veth peer name v1; ip link add empty-bridge type bridge; ip address add 9.9.9.9/32 dev lo
 """
+LOOP = """
+for s in s1 s2; do
+    ip netns add $s; ip -n $s link add br0 type bridge stp_state 1 forward_delay 200; ip -n $s link set br0 up
+done
+for i in 1 2; do
+    ip link add to-s2-$i netns s1 type veth peer name to-s1-$i netns s2
+    ip -n s1 link set to-s2-$i master br0; ip -n s2 link set to-s1-$i master br0
+    ip -n s1 link set to-s2-$i up; ip -n s2 link set to-s1-$i up
+done
+"""
 LABS = {"empty": "true", "pair": PAIR, "pair up": PAIR + UP, "bridge": BRIDGE, "long": LONG, "switches": SWITCHES,
-        "bridges": BRIDGES, "mesh": MESH, "six": SIX, "chain": CHAIN, "odd": ODD}
+        "bridges": BRIDGES, "mesh": MESH, "string": STRING, "six": SIX, "chain": CHAIN, "odd": ODD}
 
 
 @pytest.mark.parametrize("name", LABS)
 def test_nothing_lies_on_anything_else(lab: Lab, name: str) -> None:
     shell(lab, LABS[name])
     assert_readable(draw(lab))
-
-
-def any_network(seed: int) -> net.Network:
-    """Return some network: up to seven namespaces, bridges in some, up to twelve cables between any two."""
-    choose = random.Random(seed)  # noqa: S311  (no secret)
-    names = choose.sample(["", "a", "bb", "red", "router", "switch-one", "abcdefghijklmno"], choose.randint(1, 7))
-    links: dict[str, list[net.Link]] = {
-        name: [net.Link("lo", 1, "loopback", "", 65536, choose.choice(["up", "down"]), True, "UNKNOWN")]
-        for name in sorted({"", *names})
-    }
-    for name in choose.sample(names, choose.randint(0, len(names))):
-        for number in range(choose.randint(1, 2)):
-            links[name].append(net.Link(f"br{number}", 9 + number, "bridge", "", 1500, "up", True, "UP"))
-    for number in range(choose.randint(0, 12)):
-        ends = [net.Endpoint(choose.choice(names), f"{side}{number}" + "x" * choose.randint(0, 12)) for side in "ab"]
-        for here, there in (ends, ends[::-1]):
-            masters = ["", *(link.name for link in links[here.namespace] if link.kind == "bridge")]
-            links[here.namespace].append(net.Link(
-                here.link, 20 + number, "veth", choose.choice(["", "02:00:00:00:00:01"]), 1500,
-                choose.choice(["up", "down"]), choose.choice([True, False]), "UP", master=choose.choice(masters),
-                peer=there, addresses=tuple(net.Address(ip, 64, "inet6", "global") for ip in choose.sample(
-                    ["fd00::1", "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff"], choose.choice([0, 0, 1, 2])))))
-    return net.Network({name: net.NamespaceState(name, tuple(found)) for name, found in links.items()})
-
-
-@pytest.mark.parametrize("first_seed", range(0, 400, 100))
-def test_any_network_is_readable(first_seed: int) -> None:
-    for seed in range(first_seed, first_seed + 100):
-        picture = draw_network(any_network(seed))
-        assert_readable(picture)
-        assert len(cables(picture)) * 2 == str(picture).count("cable to")
 
 
 def test_the_check_of_readability_sees_overlaps(lab: Lab) -> None:
@@ -212,6 +198,41 @@ def test_a_bridge_has_a_shape_of_its_own_and_its_ports_lead_to_it(lab: Lab) -> N
         in str(picture)
     assert all(len(line) == 1 for line in cables(picture)), "a star can be drawn with straight cables"
     assert str(picture).count("route: default via 10.0.0.254") == 4
+
+
+def test_stp_cuts_a_loop_and_the_picture_shows_where(lab: Lab) -> None:
+    shell(lab, LOOP)
+
+    def states() -> dict[str, str]:
+        """Return what the kernel itself says about the ports."""
+        return {line["ifname"]: line["state"] for name in ("s1", "s2")
+                for line in json.loads(lab.run("bridge -json link", namespace=name, echo=False).stdout)}
+
+    wait_until(lambda: sorted(states().values()) == ["blocking", *["forwarding"] * 3],
+               what="STP blocks one end of one of two parallel cables", deadline_s=40)
+    picture = draw(lab)
+    assert_readable(picture)
+    told = re.findall(r"- (\S+) \(veth\): .*port of br0 \(blocking\)", str(picture))
+    assert told == [name for name, state in states().items() if state == "blocking"]
+    kinds = [element.attrib["class"] for element, _, _ in elements(picture)]
+    assert "cable cable-blocked" in kinds
+    assert "port-bar" in kinds
+    assert str(picture).count("(switch)") == 2
+
+
+def test_a_bridge_that_is_down_serves_no_port(lab: Lab) -> None:
+    shell(lab, BRIDGE)
+    assert "(disabled)" not in str(draw(lab))
+    shell(lab, "ip link set br0 down")
+    assert str(draw(lab)).count("port of br0 (disabled)") == 4
+
+
+def test_a_router_is_called_so_while_it_forwards(lab: Lab) -> None:
+    shell(lab, CHAIN + "ip -n r1 address add 10.2.0.1/24 dev h2-1; ip netns exec r1 sysctl -q -w net.ipv4.ip_forward=1")
+    assert "- namespace r1 (router)" in str(draw(lab))
+    assert "network namespace: router" in [word.what for word in texts(draw(lab))]
+    shell(lab, "ip netns exec r1 sysctl -q -w net.ipv4.ip_forward=0")
+    assert "router" not in str(draw(lab))
 
 
 def test_html_can_be_read_aloud_and_follows_the_theme(lab: Lab) -> None:

@@ -14,6 +14,7 @@ It reads a byte for each `sync`, and stops at the end of its input.
 """
 
 import _socket
+import _thread
 import errno
 import os
 import select
@@ -22,6 +23,10 @@ import time
 
 from labsupport.net.inside import spaces
 from labsupport.sandbox.agent import syscalls, wire
+
+TYPE_CHECKING = False  # typing itself is slow to import
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SOL_PACKET, _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION = 263, 5, 6, 10
 _TPACKET_V3, _EVERY_PROTOCOL = 2, 0x0003
@@ -45,19 +50,27 @@ class Tap:
 
     def __init__(self, number: int, link: str, blocks: int) -> None:
         self.number = number
+        self.link = link
         self.count = blocks
         self.next = 0
         self.passed = self.kept = self.lost = 0
         # Without a protocol it hears nothing until it is bound: no frame may come before the ring is there.
         self.socket = _socket.socket(_socket.AF_PACKET, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _NO_FRAMES)
         self.socket.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V3)
+
+    def make_ring(self) -> None:
+        """Have the kernel make the ring, and see it."""
+        blocks = self.count
         request = (_BLOCK_BYTES, blocks, _FRAME_BYTES, _BLOCK_BYTES // _FRAME_BYTES * blocks, _BLOCK_AGE_MS, 0, 0)
-        self.socket.setsockopt(_SOL_PACKET, _PACKET_RX_RING,
-                               b"".join([value.to_bytes(4, sys.byteorder) for value in request]))
+        syscalls.set_socket_option(self.socket.fileno(), _SOL_PACKET, _PACKET_RX_RING,
+                                   b"".join([value.to_bytes(4, sys.byteorder) for value in request]))
         self.view = syscalls.map_shared(self.socket.fileno(), _BLOCK_BYTES * blocks)
+
+    def start(self) -> None:
+        """Begin to listen."""
         # Otherwise the kernel would stamp frames only when they reach the ring, and not always in their order.
         self.socket.setsockopt(_socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        self.socket.bind((link, _EVERY_PROTOCOL))
+        self.socket.bind((self.link, _EVERY_PROTOCOL))
 
     def pass_on(self) -> None:
         """Pass all full blocks on, and give them back to the kernel."""
@@ -114,6 +127,9 @@ class Listener:
                 self.taps[tap.socket.fileno()] = tap
                 self.poll.register(tap.socket.fileno(), select.POLLIN)
                 number += 1
+        _at_once([tap.make_ring for tap in self.taps.values()])
+        for tap in self.taps.values():
+            tap.start()
         self.poll.register(0, select.POLLIN)
 
     def watch_tables(self, space: int) -> None:
@@ -180,6 +196,33 @@ class Listener:
                     waiting[fd].take_error(happened)
         for space, events in self.changes.values():
             self.tell_changes(space, events)
+
+
+def _at_once(actions: "list[Callable[[], None]]") -> None:
+    """Carry out all at the same time: for each ring the kernel waits some 10 ms, doing nothing (synchronize_net)."""
+    problems: list[OSError] = []
+
+    def carry_out(action: "Callable[[], None]", under_way: "_thread.LockType") -> None:
+        try:
+            action()
+        except OSError as problem:
+            problems.append(problem)
+        finally:
+            under_way.release()
+
+    waiting = []
+    for action in actions:
+        under_way = _thread.allocate_lock()
+        under_way.acquire()
+        waiting.append(under_way)
+        try:
+            _thread.start_new_thread(carry_out, (action, under_way))
+        except RuntimeError:  # the lab has as many threads as it may have
+            carry_out(action, under_way)
+    for under_way in waiting:
+        under_way.acquire()
+    if problems:
+        raise problems[0]
 
 
 def main(order: bytes) -> None:

@@ -95,6 +95,13 @@ def mount(kind: str, target: str, options: str = "", flags: int = 0) -> None:
     _call("mount", f"mount -t {kind} -o {options or 'defaults'} {target}", kind, target, kind, flags, options)
 
 
+def set_socket_option(fd: int, level: int, option: int, value: bytes) -> None:
+    """Set an option of a socket while other threads go on, which `socket.setsockopt` would hold up."""
+    if ctypes.CDLL(None, use_errno=True).setsockopt(fd, level, option, value, len(value)):
+        error = ctypes.get_errno()
+        raise OSError(error, f"setsockopt({option}): {os.strerror(error)}")
+
+
 def map_shared(fd: int, length: int) -> memoryview:
     """Return the memory that the kernel shares through `fd`; see mmap(2)."""
     _libc.mmap.restype = ctypes.c_void_p

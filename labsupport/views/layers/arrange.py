@@ -12,7 +12,7 @@ from labsupport.views.layers.plans import Parts, Plan
 from labsupport.views.layers.roster import ListCluster
 
 _Key = tuple[float, float, float]
-_MOST_TOGETHER = 3   # hosts that stay on one side of their box, even if others are on both
+_MOST_BESIDE = 5   # hosts that find room beside each other
 
 
 def arrange(plan: Plan, parts: Parts, wiring: Wiring) -> list[Row]:
@@ -47,11 +47,22 @@ def _make_cluster(name: str, parts: Parts, wiring: Wiring, *, split: bool, below
         slot.way = "host" if slot.leads_to in {leaf.name for leaf in leaves} else ""
     if parts.is_list(name):
         return ListCluster(core, leaves)
-    half = (len(leaves) + 1) // 2 if split and len(leaves) > _MOST_TOGETHER else 0 if below else len(leaves)
-    cluster = Cluster(core, leaves[:half], leaves[half:])
+    above, below_it = _split(core, leaves) if split else ([], leaves) if below else (leaves, [])
+    cluster = Cluster(core, above, below_it)
     _hang(core, cluster.above, "top", "bottom")
     _hang(core, cluster.below, "bottom", "top")
     return cluster
+
+
+def _split(core: Box, leaves: list[Box]) -> tuple[list[Box], list[Box]]:
+    """Return which hosts stand above a box and which below: those on its bridges and the others, or else halves."""
+    plugged = {slot.leads_to for slot in core.slots if core.is_in_bridge(slot)}
+    above = [leaf for leaf in leaves if leaf.name in plugged]
+    below = [leaf for leaf in leaves if leaf.name not in plugged]
+    half = (len(leaves) + 1) // 2
+    if (above and below and max(len(above), len(below)) <= _MOST_BESIDE) or len(leaves) < 2:
+        return above, below
+    return leaves[:half], leaves[half:]
 
 
 def _hang(core: Box, leaves: list[Box], edge: Edge, facing: Edge) -> None:
@@ -123,7 +134,7 @@ class _Lines:
                 master = entry.slots[0].link.master
                 sections[master if master in sections else ""].entries[edge].append(entry)
         cluster.sections = list(sections.values())
-        cluster.is_joint = len({slot.leads_to for slot in core.on("top") if slot.way == "through"}) > 1
+        cluster.joins = len({slot.leads_to for slot in core.on("top") if slot.way == "through"})
 
     def _key(self, entry: Entry, cluster: Cluster) -> _Key:
         """Return where an entry belongs on its edge."""

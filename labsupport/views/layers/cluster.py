@@ -25,7 +25,9 @@ from labsupport.views.layers.boxes import (
 
 BOX_GAP = 28.0
 _AWAY_FROM_TITLE = 10.0
-_STRETCH = 80.0
+_STRETCH = 40.0
+_LEAST_CENTRED = 20.0
+MOST_SHIFT = 18.0    # a port moves so far at most to keep its cable off others
 _MUCH_WIDER = 1.3   # hosts of one box have one width, unless one needs so much more than another
 
 
@@ -56,7 +58,7 @@ class Cluster:
     below: list[Box]
     sections: list[Section] = field(default_factory=list)
     band: Edge = "bottom"
-    is_joint: bool = False      # boxes in the row above meet here: a wider box lets their cables be straight
+    joins: int = 0              # so many boxes of the row above: a wider box lets their cables be straight
     title_first: bool = False   # keep the ports of the edge with the title to the right of it
 
     is_list: ClassVar[bool] = False
@@ -94,8 +96,8 @@ class Cluster:
         self._place_entries()
         if self._free_of_title() is None:
             last = max(slot.x for slot in self.core.on(self.band))
-            self.core.width = round(last + LEAD_ROOM - PADDING + band_width(self.core.state), 1)
-            self.sections[-1].right = self.core.width
+            self.core.width = round(last + LEAD_ROOM - PADDING + band_width(self.core.state) + self._play(), 1)
+            self._stretch_sections()
         for edge in UPPER_AND_LOWER:
             self._centre(edge)
 
@@ -130,7 +132,7 @@ class Cluster:
         core = self.core
         core.bars = [(section.bridge, round(section.left + PADDING / 2, 1),
                       round(section.right - section.left - PADDING, 1)) for section in self.sections if section.bridge]
-        core.title = self._free_of_title()
+        core.title = self._free_of_title(play=0.0)
         if core.inner and core.inner_place == "column":
             right = self.sections[-1].right - core.side_room("right")
             core.column = round(right - PADDING - max(block.width for block in core.inner), 1)
@@ -138,9 +140,9 @@ class Cluster:
     def span(self, section: Section, edge: Edge) -> tuple[float, float]:
         """Return from where to where the ports of a section may reach, labels included."""
         left, right = section.left + PADDING, section.right - PADDING
-        if section is self.sections[0]:
+        if section.left == self.sections[0].left:
             left = max(left, self.core.x + self._taken(edge, "left"))
-        if section is self.sections[-1]:
+        if section.right == self.sections[-1].right:
             right = min(right, self.core.x + self.core.width - self._taken(edge, "right"))
         return left, right
 
@@ -157,28 +159,43 @@ class Cluster:
 
     def _place_entries(self) -> None:
         cursor = 0.0
+        stacked = self._is_stacked()
         for number, section in enumerate(self.sections):
-            section.left = cursor + BOX_GAP if number else 0.0
+            section.left = cursor + BOX_GAP if number and not stacked else 0.0
             right = section.left + (bar_least_width(section.bridge) + PADDING if section.bridge else 0.0)
             for edge, entries in section.entries.items():
-                room = self._taken(edge, "left") - PADDING if number == 0 else 0.0
+                room = self._taken(edge, "left") - PADDING if section.left == 0 else 0.0
                 end = _place(entries, section.left + room)
-                if section is self.sections[-1]:
+                if stacked or section is self.sections[-1]:
                     end += self._taken(edge, "right") - PADDING
                 right = max(right, end)
-            section.right = cursor = right
-        self.core.width = round(max(cursor, self.core.least_width) + (_STRETCH if self.is_joint else 0.0), 1)
-        self.sections[-1].right = self.core.width
+            section.right = cursor = max(cursor, right)
+        stretch = _STRETCH * self.joins if self.joins > 1 else 0.0
+        self.core.width = round(max(cursor, self.core.least_width) + stretch, 1)
+        self._stretch_sections()
+
+    def _is_stacked(self) -> bool:
+        """Return whether all ports of the only bridge are above it and all others below, or the other way round."""
+        edges = [{edge for edge, entries in section.entries.items() if entries} for section in self.sections]
+        return (sorted(bool(section.bridge) for section in self.sections) == [False, True]
+                and edges in ([{"top"}, {"bottom"}], [{"bottom"}, {"top"}]) and not self.core.on("left", "right"))
+
+    def _stretch_sections(self) -> None:
+        """Let the last section reach the right side of the box; of stacked ones, each."""
+        for section in self.sections if self._is_stacked() else self.sections[-1:]:
+            section.right = round(self.core.x + self.core.width, 1)
 
     def _centre(self, edge: Edge) -> None:
         """Move hosts to the middle of a box that is wider than they are."""
-        if self.is_free(edge) or len(self.sections) > 1:
+        if self.is_free(edge) or (len(self.sections) > 1 and not self._is_stacked()):
             return
         _, right = self.span(self.sections[0], edge)
         slots = self.core.on(edge)
         hosts = self.above if edge == "top" else self.below
         reach = max(*(slot.x + slot.room for slot in slots), *(leaf.x + leaf.width - PADDING for leaf in hosts))
         shift = round((right - reach) / 2, 1)
+        if shift < _LEAST_CENTRED:
+            return
         moved: list[Slot | Box] = [*slots, *hosts, *(slot for leaf in hosts for slot in leaf.slots)]
         for one in moved:
             one.x = round(one.x + shift, 1)
@@ -201,12 +218,16 @@ class Cluster:
             fits = fits and right + SLOT_GAP > self.span(section, edge)[0] - 0.5
         return fits
 
-    def _free_of_title(self) -> tuple[float, float] | None:
+    def _play(self) -> float:
+        """Return how much more room the title needs while ports on its edge may still move a little."""
+        return MOST_SHIFT if self.band == "top" and self.core.on("top") else 0.0
+
+    def _free_of_title(self, play: float | None = None) -> tuple[float, float] | None:
         """Return between which x the title finds room beside the ports of its edge; None: nowhere."""
         leads = sorted(slot.x for slot in self.core.on(self.band))
         lefts = [self.core.x, *(x + LEAD_ROOM - PADDING for x in leads)]
         rights = [*(x - _AWAY_FROM_TITLE + PADDING for x in leads), self.core.x + self.core.width]
-        needed = band_width(self.core.state) - 0.5
+        needed = band_width(self.core.state) - 0.5 + (self._play() if play is None else play)
         return next((gap for gap in zip(lefts, rights, strict=True) if gap[1] - gap[0] >= needed), None)
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from labsupport.views.graph import Cable
 from labsupport.views.layers.boxes import Edge, Slot
-from labsupport.views.layers.cluster import BOX_GAP, Cluster
+from labsupport.views.layers.cluster import BOX_GAP, MOST_SHIFT, Cluster
 from labsupport.views.layers.plans import Plan
 
 _SIDE_CABLE = 64.0
@@ -16,7 +16,7 @@ _PASS_GAP = 20.0
 _APART = 6.0
 _NUDGE = 60.0   # a row moves so far at most to make cables straight
 # How far ends of cables move aside at most: a pass less than its distance from the boxes beside it.
-_SHIFTS = (6.0, -6.0, 12.0, -12.0, 18.0, -18.0)
+_SHIFTS = tuple(sign * shift for shift in (6.0, 12.0, MOST_SHIFT) for sign in (1, -1))
 
 
 @dataclass

@@ -14,6 +14,7 @@ from labsupport.views.graph import Group, adjacent, natural
 
 MOST_HOSTS_AS_BOXES = 8   # of one core; more are a list
 _MANY_CORES = 8
+_MANY_HOSTS = 3   # of one core: perhaps on both sides of it
 _GOOD_WIDTH = 1000.0
 _HOST_WIDTH = 200.0
 _PORT_WIDTH = 170.0
@@ -70,7 +71,7 @@ def plans(parts: Parts) -> list[Plan]:
         found += [rows, [row if number % 2 == 0 else row[::-1] for number, row in enumerate(rows)]]
     by_rank = sorted(order, key=lambda name: (-len(parts.joined[name]), natural(name)))
     found += [_layers(root, parts) for root in by_rank[: 6 if few else 2]]
-    has_many = any(len(hosts) > 3 and not parts.is_list(name) for name, hosts in parts.hosts.items())
+    has_many = any(len(hosts) > _MANY_HOSTS and not parts.is_list(name) for name, hosts in parts.hosts.items())
     splits = [False, True] if has_many else [False]
     cut = [tuple(_cut(rows, parts)) for rows in found]
     return list(dict.fromkeys(Plan(rows, split) for split in splits for rows in cut))
