@@ -9,7 +9,6 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Mapping
 
 from labsupport.errors import CommandFailed, LabError, TopologyError
 from labsupport.net import netlink, remover, rtnetlink
@@ -20,7 +19,7 @@ from labsupport.net.relay import Answer, Orders
 from labsupport.sandbox import Lab
 from labsupport.waiting import wait_until
 
-_FIRST_DESCRIPTOR = 1 << 9
+_FIRST_DESCRIPTOR = 1 << 6  # the relay opens a dozen by itself
 _MOST_MESSAGE_BYTES, _MOST_MESSAGES = 100_000, 100  # their acknowledgements must fit into a socket's buffer
 _MAKE = netlink.ACK | netlink.CREATE | netlink.EXCLUSIVE
 _LINK = struct.Struct("=BxHiII")
@@ -64,16 +63,20 @@ class _Build:
         self.macs = plan.macs()
         self.orders = Orders(strict=True)
         self.calls: dict[int, list[str]] = {}
+        self.new = {namespace.name for namespace in plan.namespaces}
+        self.masters = {port: bridge for port, bridge, _ in plan.ports}
+        self.near: dict[str, list[CablePlan]] = {}  # by the namespace that makes them
+        self.far: dict[str, list[CablePlan]] = {}  # by the other one
+        for cable in plan.cables:
+            near, far = self._near_and_far(cable)
+            self.near.setdefault(near.namespace, []).append(cable)
+            self.far.setdefault(far.namespace, []).append(cable)
         names = dict.fromkeys([end.namespace for end, _ in plan.made_ends])
         self.descriptors = {name: _FIRST_DESCRIPTOR + number for number, name in enumerate(
             dict.fromkeys([*names, *(namespace.name for namespace in plan.namespaces)]))}
         start = _highest_index(lab, [name for name in self.descriptors if name not in self.new]) + 1
         self.indexes = {end: start + number for number, (end, _) in enumerate(plan.made_ends)}
         self.mtus = {link.end: link.mtu_bytes for link in plan.links if link.mtu_bytes}
-
-    @property
-    def new(self) -> set[str]:
-        return {namespace.name for namespace in self.plan.namespaces}
 
     def collect(self) -> Orders:
         for namespace in self.plan.namespaces:
@@ -105,12 +108,14 @@ class _Build:
             if bridge.end.namespace == name:
                 batch.add(self._bridge(bridge.end, stp=bridge.stp, ageing_s=bridge.ageing_s,
                                        vlan_filtering=bridge.vlan_filtering), bridge.call)
-        masters = {port: bridge for port, bridge, _ in self.plan.ports}
-        for cable in self.plan.cables:
-            one, other = _near_and_far(cable, masters)
-            if one.namespace == name:
-                batch.add(self._cable(one, other, masters.get(one)), cable.call)
+        for cable in self.near.get(name, []):
+            one, other = self._near_and_far(cable)
+            batch.add(self._cable(one, other, self.masters.get(one)), cable.call)
         batch.send()
+
+    def _near_and_far(self, cable: CablePlan) -> tuple[Endpoint, Endpoint]:
+        """Return the end that the message is sent to, and the other: a port first, as it can name its bridge."""
+        return (cable.other, cable.one) if cable.other in self.masters else (cable.one, cable.other)
 
     def _properties(self, end: Endpoint) -> list[bytes]:
         found = [netlink.text(3, end.link), netlink.attribute(1, bytes.fromhex(self.macs[end].replace(":", "")))]
@@ -143,12 +148,10 @@ class _Build:
         batch = _Batch(self.orders, self.calls, name)
         if name in self.new:
             batch.add(netlink.message(rtnetlink.NEWLINK, netlink.ACK, _LINK.pack(0, 0, 1, _UP, _UP)), "loopback")
-        masters = {port: bridge for port, bridge, _ in self.plan.ports}
-        for cable in self.plan.cables:
-            far = _near_and_far(cable, masters)[1]
-            if far.namespace == name:  # a veth cannot be up before it has a peer, so this end could not be made up
-                owner = [netlink.u32(10, self.indexes[masters[far]])] if far in masters else []
-                batch.add(netlink.message(rtnetlink.NEWLINK, netlink.ACK, self._head(far), owner), cable.call)
+        for cable in self.far.get(name, []):  # a veth cannot be up before it has a peer: this end was not made up
+            far = self._near_and_far(cable)[1]
+            owner = [netlink.u32(10, self.indexes[self.masters[far]])] if far in self.masters else []
+            batch.add(netlink.message(rtnetlink.NEWLINK, netlink.ACK, self._head(far), owner), cable.call)
         for end, address, call in self.plan.addresses:
             if end.namespace == name:
                 batch.add(_address(self.indexes[end], address), call)
@@ -157,11 +160,6 @@ class _Build:
                 device = self.indexes[Endpoint(name, route.device)] if route.device else 0
                 batch.add(_route(route.destination, route.via, device, route.metric), route.call)
         batch.send()
-
-
-def _near_and_far(cable: CablePlan, masters: Mapping[Endpoint, Endpoint]) -> tuple[Endpoint, Endpoint]:
-    """Return the end that the message is sent to, and the other: a port first, as it can name its bridge."""
-    return (cable.other, cable.one) if cable.other in masters else (cable.one, cable.other)
 
 
 def _highest_index(lab: Lab, names: list[str]) -> int:
@@ -208,7 +206,8 @@ def build(plan: Plan, lab: Lab) -> None:
     orders = work.collect()
     try:
         _expect(orders.run(lab), work.calls)
-        _expect(_existing_sysctls(plan, work.new).run(lab), {})
+        late, calls = _existing_sysctls(plan, work.new)
+        _expect(late.run(lab), calls)
         _wait_for_ports(plan, lab)
         for shaping in plan.shapings:
             shape(lab, shaping)
@@ -255,10 +254,11 @@ def _refused(call: str, reason: str) -> LabError:
                          next_step="mend that line; what was made is gone again")
 
 
-def _existing_sysctls(plan: Plan, new: set[str]) -> Orders:
-    orders = Orders(strict=True)
-    for name, key, value, _ in plan.sysctls:
+def _existing_sysctls(plan: Plan, new: set[str]) -> tuple[Orders, dict[int, list[str]]]:
+    orders, calls = Orders(strict=True), {}
+    for name, key, value, call in plan.sysctls:
         if name not in new:
             orders.enter(name)
+            calls[len(orders)] = [call]
             orders.write(key.replace(".", "/"), value)
-    return orders
+    return orders, calls

@@ -20,7 +20,7 @@ RawLinks = Mapping[str, Sequence[RawLink]]
 Peers = dict[Endpoint, Endpoint]
 _Place = tuple[str, RawLink]
 
-_FIRST_DESCRIPTOR = 1 << 9  # far from those that the relay opens by itself
+_FIRST_DESCRIPTOR = 1 << 6  # the relay opens a dozen by itself
 _MOST_DESCRIPTORS = 500
 
 

@@ -21,8 +21,9 @@ def remove(plan: Plan, lab: Lab) -> None:
             orders.netlink(netlink.message(rtnetlink.DELLINK, netlink.ACK, bytes(16), [netlink.text(3, end.link)]))
     for name in new:
         orders.delete(name)
+    there = {"", *lab.namespaces()} - new
     for name in dict.fromkeys([*(end.namespace for end, _, _ in plan.masquerades),
                                *(one.end.namespace for one in plan.publications)]):
-        if name not in new:
+        if name in there:
             lab.run(["nft", "delete", "table", "ip", "nat"], namespace=name, echo=False)
     orders.run(lab)

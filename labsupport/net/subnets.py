@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import combinations, product
 
 from labsupport.net.model import Endpoint
 from labsupport.net.places import write_end
@@ -59,11 +59,13 @@ def faults(plan: Plan, known: set[str]) -> Iterator[Fault]:
 def domains(plan: Plan) -> dict[Endpoint, int]:
     """Return a number for each link: those with the same number are in one broadcast domain."""
     number = {end: at for at, (end, _) in enumerate(plan.made_ends)}
+    members = {at: [end] for end, at in number.items()}
     joined = [(cable.one, cable.other) for cable in plan.cables] + [(port, bridge) for port, bridge, _ in plan.ports]
     for one, other in joined:
         if one in number and other in number and number[one] != number[other]:
-            old, new = number[other], number[one]
-            number = {end: new if at == old else at for end, at in number.items()}
+            fewer, more = sorted((number[one], number[other]), key=lambda at: len(members[at]))
+            number |= dict.fromkeys(members[fewer], more)
+            members[more] += members.pop(fewer)
     return number
 
 
@@ -135,7 +137,7 @@ def _together(placed: list[_Placed], domain_of: dict[Endpoint, int]) -> Iterator
 def _overlaps(placed: list[_Placed], declared: dict[Endpoint, tuple[_Network, str]],
               domain_of: dict[Endpoint, int]) -> Iterator[Fault]:
     told: set[tuple[str, str]] = set()
-    for (one, first, call), (other, second, later) in combinations(placed, 2):
+    for (one, first, call), (other, second, later) in _suspects(placed, domain_of):
         near = domain_of.get(one) == domain_of.get(other)
         same_router = one.namespace == other.namespace and one != other
         clash = first.network != second.network if near else same_router
@@ -145,6 +147,21 @@ def _overlaps(placed: list[_Placed], declared: dict[Endpoint, tuple[_Network, st
     for (one, (subnet, call)), (other, (another, later)) in combinations(declared.items(), 2):
         if domain_of[one] != domain_of[other] and _overlap(subnet, another):
             yield _overlap_fault(later, another, subnet, call)
+
+
+def _suspects(placed: list[_Placed], domain_of: dict[Endpoint, int]) -> Iterator[tuple[_Placed, _Placed]]:
+    """Return the pairs in one domain but not in one network, and those in one namespace, in the order of writing."""
+    networks: dict[int | None, dict[_Network, list[int]]] = {}
+    namespaces: dict[str, list[int]] = {}
+    for at, (end, address, _) in enumerate(placed):
+        networks.setdefault(domain_of.get(end), {}).setdefault(address.network, []).append(at)
+        namespaces.setdefault(end.namespace, []).append(at)
+    pairs = {pair for members in namespaces.values() for pair in combinations(members, 2)}
+    for domain in networks.values():
+        for some, others in combinations(domain.values(), 2):
+            pairs |= {(min(pair), max(pair)) for pair in product(some, others)}
+    for earlier, later in sorted(pairs):
+        yield placed[earlier], placed[later]
 
 
 def _overlap(one: _Network, other: _Network) -> bool:

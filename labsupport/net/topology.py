@@ -184,7 +184,7 @@ class Topology:
         builder.build(self.plan, lab)
 
     def remove(self, lab: Lab) -> None:
-        """Take away what `build` has made, as far as it is still there.
+        """Take away what is called as `build` would call it, as far as it is there: an earlier build, usually.
 
         Raises:
             LabClosed, LabDied: there is no lab to remove it from.

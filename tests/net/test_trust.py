@@ -1,4 +1,5 @@
-"""Checks stand on what `labsupport.net` reads, so the lab's root, a hostile student say, must not be able to fake it."""
+"""Checks stand on what `labsupport.net` reads, so the lab's root, a hostile student say, must not be able to fake it.
+"""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ error instead.
 
 import _socket
 import os
+import resource
 import sys
 
 from labsupport.net.inside import spaces
@@ -131,6 +132,8 @@ ORDERS: "dict[bytes, Callable[..., bytes]]" = {
 
 def main(strict: bytes) -> None:
     """Serve until the input ends."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a big topology keeps a namespace open for each box
     relay, decoder = Relay(), wire.Decoder()
     while True:
         data = os.read(0, _READ_BYTES)
