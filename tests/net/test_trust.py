@@ -20,7 +20,9 @@ mount --rbind /tmp/proc /proc""",
 echo 1 > /tmp/one
 mount --bind /tmp/one /proc/sys/net/ipv4/ip_forward""",
     "the library": """
-for folder in $(python3 -c 'import sys; print(*sys.path)'); do if [ -d $folder ]; then mount -t tmpfs none $folder; fi; done""",
+for folder in $(python3 -c 'import sys; print(*sys.path)'); do
+    if [ -d $folder ]; then mount -t tmpfs none $folder; fi
+done""",
     "the programs": "mount -t tmpfs none /usr/sbin; mount -t tmpfs none /usr/bin",
 }
 
