@@ -55,6 +55,8 @@ class Item:
     @property
     def worth(self) -> str:
         """What it earns, as it is written behind the text; nothing if it earns nothing."""
+        if self.needed and not self.ok:
+            return " (without this, nothing counts)"
         return f" ({count_points(self.points)})" if self.points else ""
 
     @property

@@ -15,6 +15,7 @@ the commands.
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 from types import SimpleNamespace
 from typing import NoReturn
@@ -28,6 +29,7 @@ from labsupport.lesson.session import current_lab
 
 DEFAULT_TIMEOUT_S = 60.0
 MAX_SHOWN_BYTES = 1 << 20
+_NAMES = re.compile(r"^\s*ip\s+netns\s+(add|attach|del\w*)\b.*$", re.MULTILINE)
 
 
 class _Options(argparse.ArgumentParser):
@@ -81,7 +83,20 @@ class LabMagics(Magics):
     def ns(self, line: str, cell: str) -> None:
         """Run shell lines in a named network namespace: %%ns NAME [--timeout SECONDS]."""
         options = _parser("ns").parse_args(shlex.split(line))
+        _refuse_names(cell)
         _run(cell.strip(), options.namespace, options.timeout)
+
+
+def _refuse_names(cell: str) -> None:
+    """Refuse to make or delete names of namespaces inside of one, where `ip` leaves an empty file for a name.
+
+    `ip netns exec` has a mount namespace of its own, and what `ip netns add` mounts there is seen nowhere else.
+    """
+    found = _NAMES.search(cell)
+    if found:
+        raise LessonError("a %%ns cell cannot make or delete namespaces: their names belong to the whole lab",
+                          where="this cell", observed=found.group().strip(), expected="a cell that starts with %%lab",
+                          next_step="move that line into a %%lab cell; nothing of this cell was run")
 
 
 def _run(script: str, namespace: str, timeout_s: float) -> None:

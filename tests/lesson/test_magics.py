@@ -99,6 +99,15 @@ def test_without_a_lab_the_magics_say_what_to_do(opened: Kernel) -> None:
     assert "lab = open_lab()" in shown.traceback
 
 
+def test_a_namespace_is_not_made_inside_of_another(opened: Kernel) -> None:
+    opened.run("%%lab\nip netns add red")
+    shown = opened.run("%%ns red\necho first\nip netns add blue")
+    assert shown.error.startswith("LessonError")
+    assert "%%lab" in shown.traceback
+    assert shown.text == ""
+    assert opened.run("%%lab\nip netns list").text == "red\n"
+
+
 def test_opening_again_gives_a_fresh_lab_and_ends_the_old_one(opened: Kernel) -> None:
     opened.run("%%lab\nip netns add red")
     opened.run("old = lab")

@@ -32,7 +32,9 @@ def main(word):
         except OSError:
             pass
     handled = [number for number in range(1, 32) if _signal.getsignal(number) != _signal.SIG_DFL]
-    mask = [line.split()[1] for line in open("/proc/self/status") if line.startswith(("SigBlk", "SigIgn", "SigCgt"))]
+    named = 0x7FFFFFFF  # signals 1 to 31; whoever started pytest may ignore 32, which only the C library uses
+    mask = [int(line.split()[1], 16) & named for line in open("/proc/self/status")
+            if line.startswith(("SigBlk", "SigIgn", "SigCgt"))]
     print_ = [word.decode(), open_ones, handled, mask, os.getsid(0) == os.getpgid(0) == os.getpid(),
               ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), os.getuid(), os.getppid()]
     os.write(1, repr(print_).encode())
@@ -73,7 +75,7 @@ def inside(lab: Lab) -> int:
 
 def test_it_has_its_own_streams_and_nothing_else_of_pid_1(lab, made):
     done = lab.run_forked(("forked_tells",), b"a word").check()
-    assert eval(done.stdout) == ["a word", [0, 1, 2], [], ["0" * 16] * 3, True, 0, 0, 1]  # noqa: S307
+    assert eval(done.stdout) == ["a word", [0, 1, 2], [], [0, 0, 0], True, 0, 0, 1]  # noqa: S307
     assert done.stderr == ""
     assert inside(lab) == 1
 

@@ -1,4 +1,4 @@
-"""`kill -9` of the client at any moment, a thousand times: after each, nothing of its lab is left within a second.
+"""`kill -9` of the client at any moment, 500 times (CI: by root and by an ordinary user): nothing of its lab is left.
 
 A child subreaper (prctl(2)) forks one client after another: whatever loses its parent becomes its child, so once
 waitpid(2) has nothing left to wait for, no process of the lab exists any more, neither in the lab nor on its way there.
@@ -13,7 +13,7 @@ import oracle
 import pytest
 from clients import client
 
-TESTS, KILLS_PER_TEST = 20, 50
+TESTS, KILLS_PER_TEST = 10, 50
 
 SUBREAPER = """
 import ctypes, json, os, random, select, signal, sys, time
