@@ -33,8 +33,7 @@ def main(word):
             pass
     handled = [number for number in range(1, 32) if _signal.getsignal(number) != _signal.SIG_DFL]
     named = 0x7FFFFFFF  # signals 1 to 31; whoever started pytest may ignore 32, which only the C library uses
-    mask = [int(line.split()[1], 16) & named for line in open("/proc/self/status")
-            if line.startswith(("SigBlk", "SigIgn", "SigCgt"))]
+    mask = [int(row.split()[1], 16) & named for row in open("/proc/self/status") if row[:6] in "SigBlk SigIgn SigCgt"]
     print_ = [word.decode(), open_ones, handled, mask, os.getsid(0) == os.getpgid(0) == os.getpid(),
               ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), os.getuid(), os.getppid()]
     os.write(1, repr(print_).encode())
