@@ -18,8 +18,7 @@ from labsupport.sandbox.agent import wire
 from labsupport.sandbox.portable import pack
 from labsupport.waiting import wait_until
 
-# Waits for orders for ever.
-WAITING = ("labsupport.net.inside.spaces", "labsupport.net.inside.relay")
+WAITING = ("labsupport.net.inside.spaces", "labsupport.net.inside.relay")  # it waits for orders for ever
 MODULES = {
     "forked_tells": """
 import _signal, ctypes, os
@@ -32,8 +31,8 @@ def main(word):
         except OSError:
             pass
     handled = [number for number in range(1, 32) if _signal.getsignal(number) != _signal.SIG_DFL]
-    named = 0x7FFFFFFF  # signals 1 to 31; whoever started pytest may ignore 32, which only the C library uses
-    mask = [int(row.split()[1], 16) & named for row in open("/proc/self/status") if row[:6] in "SigBlk SigIgn SigCgt"]
+    rows = [row.split() for row in open("/proc/self/status") if row.startswith(("SigBlk", "SigIgn", "SigCgt"))]
+    mask = [int(bits, 16) & 0x7FFFFFFF for _, bits in rows]  # 1 to 31; 32 is the C library's, and may be inherited
     print_ = [word.decode(), open_ones, handled, mask, os.getsid(0) == os.getpgid(0) == os.getpid(),
               ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), os.getuid(), os.getppid()]
     os.write(1, repr(print_).encode())
