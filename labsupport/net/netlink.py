@@ -93,34 +93,32 @@ def parse_text(value: bytes) -> str:
 
 def parse(data: bytes) -> Iterator[Message | Problem]:
     """Return the messages that came as an answer, without acknowledgements and ends of lists."""
-    position = 0
-    while position + 16 <= len(data):
-        length, kind, flags, _, _ = _HEADER.unpack_from(data, position)
-        if length < 16:
-            break
-        body = data[position + 16 : position + length]
-        position += length + 3 & ~3
-        if kind in (ERROR, DONE):
-            errno = -_ERRNO.unpack_from(body)[0] if len(body) >= 4 else 0
-            if errno:
-                yield Problem(errno, _reason(kind, flags, body))
-        else:
+    for kind, flags, body in _walk(data):
+        if kind not in (ERROR, DONE):
             yield Message(kind, body)
+        elif (problem := _problem(kind, flags, body)).errno:
+            yield problem
 
 
 def acknowledgements(data: bytes) -> list[Problem]:
     """Return what the kernel said to each message, in their order; errno 0 where it did as told."""
-    found, position = [], 0
+    return [_problem(kind, flags, body) for kind, flags, body in _walk(data) if kind == ERROR]
+
+
+def _walk(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Return the kind, the flags and the rest of each message, up to the first that makes no sense."""
+    position = 0
     while position + 16 <= len(data):
         length, kind, flags, _, _ = _HEADER.unpack_from(data, position)
-        if length < 20:
-            break
-        body = data[position + 16 : position + length]
+        if length < 16:
+            return
+        yield kind, flags, data[position + 16 : position + length]
         position += length + 3 & ~3
-        if kind == ERROR and len(body) >= _ERRNO.size:
-            errno = -_ERRNO.unpack_from(body)[0]
-            found.append(Problem(errno, (_reason(kind, flags, body) or os.strerror(errno)) if errno else ""))
-    return found
+
+
+def _problem(kind: int, flags: int, body: bytes) -> Problem:
+    errno = -_ERRNO.unpack_from(body)[0] if len(body) >= _ERRNO.size else 0
+    return Problem(errno, (_reason(kind, flags, body) or os.strerror(errno)) if errno else "")
 
 
 def _reason(kind: int, flags: int, body: bytes) -> str:

@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from tcpdump_lines import tcpdump, told_by_frame, told_by_tcpdump
 
 from labsupport import Lab
 from labsupport.errors import CaptureError
-from labsupport.net import Capture, Topology
+from labsupport.net import Capture
 from labsupport.net.model import Endpoint
 from labsupport.waiting import wait_until
 
@@ -28,14 +27,8 @@ SEND = ("import socket, sys; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW
 
 
 @pytest.fixture
-def lab() -> Iterator[Lab]:
-    with Lab(name="capture") as one:
-        net = Topology()
-        net.switch("sw")
-        net.host("red", "10.0.0.1/24", to="sw")
-        net.host("blue", f"{BLUE}/24", to="sw")
-        net.build(one)
-        yield one
+def lab(small_lan: Lab) -> Lab:
+    return small_lan
 
 
 def send(lab: Lab, namespace: str, frame: bytes) -> None:

@@ -12,7 +12,7 @@ from from_outside import ping
 
 from labsupport import Lab
 from labsupport.errors import CaptureError, LabClosed, ProcessLimitReached
-from labsupport.net import Capture, Topology
+from labsupport.net import Capture
 from labsupport.net import capture as capture_module
 from labsupport.net.model import Endpoint
 from labsupport.waiting import wait_until
@@ -21,14 +21,8 @@ BLUE = "10.0.0.2"
 
 
 @pytest.fixture
-def lab() -> Iterator[Lab]:
-    with Lab(name="capture") as one:
-        net = Topology()
-        net.switch("sw")
-        net.host("red", "10.0.0.1/24", to="sw")
-        net.host("blue", f"{BLUE}/24", to="sw")
-        net.build(one)
-        yield one
+def lab(small_lan: Lab) -> Lab:
+    return small_lan
 
 
 @pytest.fixture(autouse=True)
