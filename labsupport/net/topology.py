@@ -176,11 +176,10 @@ class Topology:
                 part of it; all faults are told. Nothing was made, or what was made is gone again.
             LabClosed, LabDied: there is no lab to make it in.
         """
-        found = validation.faults(self.plan, lab.namespaces()) or validation.conflicts(self.plan, lab)
-        if found:
-            raise TopologyError(validation.headline(found), where="this topology",
-                                log_tail="\n".join(map(str, found)),
-                                next_step="mend the lines that are named; nothing was made")
+        _refuse(validation.faults(self.plan, lab.namespaces()), "mend the lines that are named")
+        _refuse(validation.conflicts(self.plan, lab),
+                "was it built before? a fresh lab (in a notebook: the first code cell) has nothing of it, nor has this"
+                " one after remove()")
         builder.build(self.plan, lab)
 
     def remove(self, lab: Lab) -> None:
@@ -190,3 +189,9 @@ class Topology:
             LabClosed, LabDied: there is no lab to remove it from.
         """
         remover.remove(self.plan, lab)
+
+
+def _refuse(found: list[Fault], next_step: str) -> None:
+    if found:
+        raise TopologyError(validation.headline(found), where="this topology", log_tail="\n".join(map(str, found)),
+                            next_step=f"{next_step}; nothing was made")
