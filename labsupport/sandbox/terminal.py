@@ -118,24 +118,31 @@ def _pass_on_keys(process: Process, output: _Output, stdin: int, wake: int) -> i
     poll = select.poll()
     poll.register(stdin, select.POLLIN)
     poll.register(wake, select.POLLIN)
-    process.resize(*_size(stdin))  # it may have changed before there was a handler for that
+    told = _size(stdin)
+    process.resize(*told)  # it may have changed before there was a handler for that
     while not output.over:
         ready = [fd for fd, _events in poll.poll()]
         if wake in ready:
             os.read(wake, _READ_BYTES)
-            if not output.over:
-                process.resize(*_size(stdin))
+        # Asked before each key: the signal of a change may still be on its way when a key typed after it is here.
+        if not output.over and told != (now := _size(stdin)):
+            process.resize(*now)
+            told = now
         if stdin in ready:
-            try:
-                data = os.read(stdin, _READ_BYTES)
-            except OSError:  # EIO: the terminal has gone
-                data = b""
-            if not data:
-                raise SystemExit(128 + signal.SIGHUP)
-            process.write(data)
+            _pass_on(process, stdin)
     if output.problem is not None:
         raise output.problem
     return process.exit_status or 0
+
+
+def _pass_on(process: Process, stdin: int) -> None:
+    try:
+        data = os.read(stdin, _READ_BYTES)
+    except OSError:  # EIO: the terminal has gone
+        data = b""
+    if not data:
+        raise SystemExit(128 + signal.SIGHUP)
+    process.write(data)
 
 
 def _size(terminal: int) -> tuple[int, int]:
