@@ -20,6 +20,7 @@ from labsupport.waiting import wait_until
 
 PR_SET_CHILD_SUBREAPER = 36
 GONE_WITHIN_S = 1.0
+STUCK_WITHIN_S = 10.0
 _before = pytest.StashKey[oracle.Snapshot]()
 _left = pytest.StashKey[list[str]]()
 
@@ -58,12 +59,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _left_below(ancestor: int) -> list[oracle.Process]:
-    """Return the processes of labs that are still there after the time in which they must be gone."""
-    try:
-        wait_until(lambda: not oracle.lab_processes_below(ancestor), what="the labs to be gone",
-                   deadline_s=GONE_WITHIN_S, interval_s=0.02)
-    except WaitTimeout:
+    """Return the processes of labs that are still there after the time in which they must be gone.
+
+    One in state D waits in the kernel, where not even SIGKILL reaches it: it gets more time.
+    """
+    def left() -> list[oracle.Process]:
         return oracle.lab_processes_below(ancestor)
+
+    try:
+        wait_until(lambda: all(process.state != "D" for process in left()), what="the kernel to let go of the labs",
+                   deadline_s=STUCK_WITHIN_S)
+        wait_until(lambda: not left(), what="the labs to be gone", deadline_s=GONE_WITHIN_S, interval_s=0.02)
+    except WaitTimeout:
+        return left()
     return []
 
 

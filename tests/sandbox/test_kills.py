@@ -40,7 +40,11 @@ def wait_for_all(deadline):
         except ChildProcessError:
             return
         if pid == 0:
-            assert time.monotonic() < deadline, f"still there: {oracle.descendants(os.getpid())}"
+            late = time.monotonic() - deadline
+            left = oracle.descendants(os.getpid()) if late > 0 else []
+            # In state D it waits in the kernel, for the end of other tests' networks say, and SIGKILL waits with it.
+            stuck = late < 10 and any(process.state == "D" for process in left)
+            assert late < 0 or not left or stuck, f"still there: {left}"
             select.select([], [], [], 0.0005)
 
 def start_s():
