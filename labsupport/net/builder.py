@@ -15,11 +15,10 @@ from labsupport.net import netlink, remover, rtnetlink
 from labsupport.net.model import Endpoint
 from labsupport.net.nft_tc import check_netem, nat_rules, shape
 from labsupport.net.plan import CablePlan, Plan
-from labsupport.net.relay import Answer, Orders
+from labsupport.net.relay import FIRST_DESCRIPTOR, Answer, Orders
 from labsupport.sandbox import Lab
 from labsupport.waiting import wait_until
 
-_FIRST_DESCRIPTOR = 1 << 6  # the relay opens a dozen by itself
 _MOST_MESSAGE_BYTES, _MOST_MESSAGES = 100_000, 100  # their acknowledgements must fit into a socket's buffer
 _MAKE = netlink.ACK | netlink.CREATE | netlink.EXCLUSIVE
 _LINK = struct.Struct("=BxHiII")
@@ -72,7 +71,7 @@ class _Build:
             self.near.setdefault(near.namespace, []).append(cable)
             self.far.setdefault(far.namespace, []).append(cable)
         names = dict.fromkeys([end.namespace for end, _ in plan.made_ends])
-        self.descriptors = {name: _FIRST_DESCRIPTOR + number for number, name in enumerate(
+        self.descriptors = {name: FIRST_DESCRIPTOR + number for number, name in enumerate(
             dict.fromkeys([*names, *(namespace.name for namespace in plan.namespaces)]))}
         start = _highest_index(lab, [name for name in self.descriptors if name not in self.new]) + 1
         self.indexes = {end: start + number for number, (end, _) in enumerate(plan.made_ends)}

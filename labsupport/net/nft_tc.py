@@ -34,10 +34,8 @@ def shape(lab: Lab, shaping: Shaping) -> None:
 
 def nat_rules(plan: Plan) -> dict[str, str]:
     """Return what nft reads, by namespace: one table `ip nat` with the two chains that NAT has."""
-    names = dict.fromkeys([*(end.namespace for end, _, _ in plan.masquerades),
-                           *(one.end.namespace for one in plan.publications)])
     rules = {}
-    for name in names:
+    for name in plan.translating:
         lines = ["table ip nat {", "chain prerouting { type nat hook prerouting priority dstnat;"]
         lines += [f"iifname {json.dumps(one.end.link)} tcp dport {one.port} dnat to {one.to}"
                   for one in plan.publications if one.end.namespace == name]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from labsupport.net import rtnetlink
 from labsupport.net.model import Endpoint
-from labsupport.net.relay import Orders
+from labsupport.net.relay import FIRST_DESCRIPTOR, Orders
 from labsupport.net.rtnetlink import RawLink
 from labsupport.sandbox import Lab
 
@@ -20,7 +20,6 @@ RawLinks = Mapping[str, Sequence[RawLink]]
 Peers = dict[Endpoint, Endpoint]
 _Place = tuple[str, RawLink]
 
-_FIRST_DESCRIPTOR = 1 << 6  # the relay opens a dozen by itself
 _MOST_DESCRIPTORS = 500
 
 
@@ -61,7 +60,7 @@ def _proved(lab: Lab, claims: list[tuple[_Place, list[_Place]]]) -> Peers:
     for _, others in claims:
         for there, _ in others:
             if there not in numbers and len(numbers) < _MOST_DESCRIPTORS:
-                numbers[there] = _FIRST_DESCRIPTOR + len(numbers)
+                numbers[there] = FIRST_DESCRIPTOR + len(numbers)
                 orders.enter(there)
                 orders.keep(numbers[there])
     entered = ""

@@ -132,6 +132,12 @@ class Plan:
         cables = [(end, cable.call) for cable in self.cables for end in (cable.one, cable.other)]
         return [*((bridge.end, bridge.call) for bridge in self.bridges), *cables]
 
+    @property
+    def translating(self) -> list[str]:
+        """The namespaces that translate addresses."""
+        ends = [*(end for end, _, _ in self.masquerades), *(one.end for one in self.publications)]
+        return list(dict.fromkeys(end.namespace for end in ends))
+
     def macs(self) -> dict[Endpoint, str]:
         """Return the MAC address of every link that will be made: the planned one, or one that can be read."""
         planned = {link.end: link.mac.lower() for link in self.links if link.mac}

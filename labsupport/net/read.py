@@ -19,6 +19,7 @@ from labsupport.net.peers import Peers, find_peers
 from labsupport.net.relay import Answer, Orders
 from labsupport.net.rtnetlink import RawLink
 from labsupport.sandbox import Lab
+from labsupport.sandbox.process import place
 
 _ROUTE_KIND_OF_ERROR = {errno.EINVAL: "blackhole", errno.EHOSTUNREACH: "unreachable", errno.EACCES: "prohibit"}
 
@@ -108,7 +109,7 @@ def fdb(lab: Lab, namespace: str = "", bridge: str = "") -> tuple[FdbEntry, ...]
     """
     names, [data] = _ask(lab, namespace, [rtnetlink.LIST_FDB])
     if bridge and bridge not in names.values():
-        raise LabError(f"there is no bridge {bridge}", where=_place(namespace), expected="the name of a bridge",
+        raise LabError(f"there is no bridge {bridge}", where=place(namespace), expected="the name of a bridge",
                        observed="links: " + " ".join(names.values()), next_step="ip link show type bridge lists them")
     return tuple(entry for entry in rtnetlink.parse_fdb(data.data, names) if bridge in ("", entry.bridge))
 
@@ -150,7 +151,7 @@ def route_get(lab: Lab, namespace: str, destination: str) -> Route | None:
     try:
         family = ipaddress.ip_address(destination).version
     except ValueError as problem:
-        raise LabError("this is no destination", where=_place(namespace), expected="an IP address, such as 10.0.0.1",
+        raise LabError("this is no destination", where=place(namespace), expected="an IP address, such as 10.0.0.1",
                        observed=str(problem), next_step="write an address without a prefix length") from None
     names, [data] = _ask(lab, namespace, [rtnetlink.ask_for_route(destination)])
     for message in netlink.parse(data.data):
@@ -186,7 +187,7 @@ def _ask(lab: Lab, namespace: str, questions: Iterable[bytes]) -> tuple[dict[int
         raise _not_found(namespace, lab.namespaces())
     for answer in answers:
         if answer.errno:
-            raise CommandFailed("the kernel could not be asked about the network", where=_place(namespace),
+            raise CommandFailed("the kernel could not be asked about the network", where=place(namespace),
                                 observed=answer.problem, next_step="run `labsupport doctor`")
     return {link.index: link.name for link in rtnetlink.parse_links(links_there.data)}, answers
 
@@ -195,10 +196,6 @@ def _not_found(namespace: str, names: list[str]) -> NamespaceNotFound:
     return NamespaceNotFound(f"no network namespace is called {namespace!r}", where="this lab",
                              expected="one of: " + ", ".join(name for name in names if name),
                              next_step="check the spelling; `ip netns list` shows the names")
-
-
-def _place(namespace: str) -> str:
-    return f"network namespace {namespace}" if namespace else "the lab's first network namespace"
 
 
 def _state(name: str, raw: list[RawLink], row: list[Answer], peers: Peers) -> NamespaceState:

@@ -12,6 +12,8 @@ from labsupport.sandbox.agent import wire
 _MODULES = ("labsupport.net.inside.spaces", "labsupport.net.inside.relay")
 _MOST_OUTPUT_BYTES = 256 << 20
 _TIMEOUT_S = 60.0
+FIRST_DESCRIPTOR = 1 << 6
+"""The lowest number for `Orders.keep`; the relay opens a dozen descriptors by itself."""
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,7 @@ def remove(plan: Plan, lab: Lab) -> None:
     for name in new:
         orders.delete(name)
     there = {"", *lab.namespaces()} - new
-    for name in dict.fromkeys([*(end.namespace for end, _, _ in plan.masquerades),
-                               *(one.end.namespace for one in plan.publications)]):
+    for name in plan.translating:
         if name in there:
             lab.run(["nft", "delete", "table", "ip", "nat"], namespace=name, echo=False)
     orders.run(lab)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import marshal
-from functools import cache
+from functools import cache, lru_cache
 
 from labsupport.errors import LabUnavailable
 
@@ -42,7 +42,7 @@ def _code(name: str) -> object:
     return spec.loader.get_code(name)
 
 
-@cache
+@lru_cache(maxsize=4)  # orders to captures differ, and each holds the whole code
 def pack(names: Modules, arguments: tuple[bytes, ...]) -> bytes:
     """Return what a copy of PID 1 needs to run `main(*arguments)` of the last module."""
     return marshal.dumps((load(names), arguments))

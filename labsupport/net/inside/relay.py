@@ -43,6 +43,7 @@ class Relay:
         self.space = os.dup(self.first)
         self.missing = OSError(2, "no namespace was entered")
         self.netlink: _socket.socket | None = None
+        self.folder_shared = False
 
     def leave(self) -> None:
         """Forget the namespace of the moment."""
@@ -67,6 +68,9 @@ class Relay:
     def create(self, name: bytes) -> bytes:
         """See the module."""
         self.leave()
+        if not self.folder_shared:
+            spaces.share_folder()
+            self.folder_shared = True
         self.space = spaces.create(os.fsdecode(name))
         return b""
 

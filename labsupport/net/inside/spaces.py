@@ -37,12 +37,11 @@ def find(name: str, first: int) -> int:
 
 
 def create(name: str) -> int:
-    """Make a namespace, move this process into it, and return its descriptor.
+    """Make a namespace, move this process into it, and return its descriptor; `share_folder` comes first, once.
 
     Raises:
         OSError: the name is taken, or the kernel makes no more.
     """
-    _share_folder()
     path = f"{FOLDER}/{name}"
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
     try:
@@ -65,7 +64,7 @@ def delete(name: str) -> None:
     os.unlink(path)
 
 
-def _share_folder() -> None:
+def share_folder() -> None:
     """Make the folder a shared mount, so that a name deleted here is deleted for every `ip netns exec` as well."""
     os.makedirs(FOLDER, exist_ok=True)
     try:
