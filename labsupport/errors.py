@@ -15,6 +15,7 @@
     ├── ProtocolError         the two ends of a lab do not understand each other
     ├── TopologyError         a planned network has faults, or cannot be built; all faults at once
     ├── CaptureError          frames cannot be captured or saved
+    ├── ClusterError          a cluster, or what it is made of, cannot do what was asked
     ├── LessonError           a notebook used its helpers in a way that cannot work
     └── GradingError          a notebook, an answer file or a report cannot be graded as it is
 
@@ -133,6 +134,10 @@ class TopologyError(LabError):
 
 class CaptureError(LabError):
     """Frames cannot be captured or saved."""
+
+
+class ClusterError(LabError):
+    """A cluster, or what it is made of, cannot do what was asked."""
 
 
 class LessonError(LabError):

@@ -1,0 +1,146 @@
+"""One long-running program of a cluster: started, watched, and started again when it ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from labsupport.cluster.logs import Log
+from labsupport.errors import LabClosed, LabDied, LabError
+from labsupport.sandbox import Lab
+from labsupport.sandbox.process import Process
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
+STEADY_AFTER_S = 60.0
+STOP_PATIENCE_S = 5.0
+
+
+@dataclass(frozen=True)
+class ComponentStatus:
+    """What is known of a component now.
+
+    Attributes:
+        name: "etcd", or "kubelet@node1".
+        state: "running", "waiting" before it is started again, or "stopped".
+        restarts: how often it was started again.
+        last_end: how it ended the last time, or "".
+    """
+
+    name: str
+    state: str
+    restarts: int
+    last_end: str
+
+
+class Component:
+    """A program that has to run as long as its cluster or its node.
+
+    Args:
+        lab: where it runs.
+        name: see ComponentStatus.
+        argv: the program and its arguments.
+        log: takes what it prints.
+        notice: called with one line when it ended by itself.
+    """
+
+    def __init__(self, lab: Lab, name: str, argv: Sequence[str], log: Log,
+                 notice: Callable[[str], None] = lambda _line: None) -> None:
+        self.name = name
+        self._lab = lab
+        self._argv = list(argv)
+        self.log = log
+        self._notice = notice
+        self._stopping = threading.Event()
+        self._process: Process | None = None
+        self._restarts = 0
+        self._last_end = ""
+        self._started_at = 0.0
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start it and keep it running; returns at once.
+
+        Raises:
+            CommandNotFound, ProcessLimitReached: it could not be started the first time.
+        """
+        self._launch()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it for good: SIGTERM, and SIGKILL after a few seconds."""
+        self._stopping.set()
+        process = self._process
+        if process is not None:
+            try:
+                process.stop(STOP_PATIENCE_S)
+            except (LabClosed, LabDied):
+                return  # it has ended with its lab
+        if self._thread.is_alive():
+            self._thread.join(STOP_PATIENCE_S)
+
+    def forget(self) -> None:
+        """Don't start it again: what it runs in is gone."""
+        self._stopping.set()
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs now."""
+        return self._process is not None and self._process.exit_status is None and not self._stopping.is_set()
+
+    @property
+    def failing(self) -> bool:
+        """Whether it has ended by itself again and again, shortly after each start."""
+        return self._restarts >= 3 and time.monotonic() - self._started_at < STEADY_AFTER_S
+
+    def status(self) -> ComponentStatus:
+        """Return what is known of it now."""
+        state = "stopped" if self._stopping.is_set() else "running" if self.running else "waiting"
+        return ComponentStatus(self.name, state, self._restarts, self._last_end)
+
+    def _launch(self) -> None:
+        self._started_at = time.monotonic()
+        self._process = self._lab.start(self._argv, merge=True)
+        self._process.close_stdin()
+
+    def _run(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        try:
+            while True:
+                self._follow()
+                if self._stopping.is_set():
+                    return
+                steady = time.monotonic() - self._started_at > STEADY_AFTER_S
+                pause_s = FIRST_PAUSE_S if steady else min(pause_s * 2, LONGEST_PAUSE_S)
+                if self._stopping.wait(pause_s):
+                    return
+                self._restarts += 1
+                self._launch_again()
+        except (LabClosed, LabDied):
+            self._stopping.set()
+
+    def _follow(self) -> None:
+        """Take what it prints until it has ended."""
+        process = self._process
+        if process is None:
+            return
+        while process.exit_status is None:
+            for _stream, data in process.read():
+                self.log.write(data)
+        for _stream, data in process.read(0):
+            self.log.write(data)
+        status = process.exit_status
+        self._last_end = f"signal {-status}" if status < 0 else f"exit status {status}"
+        if not self._stopping.is_set():
+            self._notice(f"{self.name} ended ({self._last_end}) and is started again; log: {self.log.path}")
+
+    def _launch_again(self) -> None:
+        try:
+            self._launch()
+        except (LabClosed, LabDied):
+            raise
+        except LabError as error:
+            self._process = None
+            self._last_end = error.what
+            self._notice(f"{self.name} could not be started again: {error.what}")

@@ -1,0 +1,117 @@
+"""Where a running cluster keeps its kubeconfig, its logs and its socket on the host: private to the user."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from labsupport.errors import ClusterError
+
+DEFAULT_NAME = "default"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class ClusterFolder:
+    """The folder of one cluster, below /tmp/labsupport-UID.
+
+    Not below $XDG_RUNTIME_DIR, which a shell of `su`, a cron job and a Jupyter server know by different names; and not
+    in the home folder, where a path may be too long for a Unix socket (unix(7)).
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The cluster's name."""
+        return self.path.name
+
+    @property
+    def kubeconfig(self) -> Path:
+        """For kubectl and every other client on this machine."""
+        return self.path / "kubeconfig"
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the cluster's process takes requests."""
+        return self.path / "control"
+
+    @property
+    def lab_socket(self) -> Path:
+        """Where the cluster's lab is joined."""
+        return self.path / "lab"
+
+    @property
+    def logs(self) -> Path:
+        """One file per component."""
+        return self.path / "logs"
+
+    @property
+    def supervisor_log(self) -> Path:
+        """What the cluster's process itself has to say."""
+        return self.logs / "supervisor.log"
+
+    def make(self) -> None:
+        """Make the folders."""
+        for folder in (self.path, self.logs):
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    def lock(self) -> int | None:
+        """Take this cluster's lock; it is held as long as the returned descriptor is open. None: it is running."""
+        fd = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        return fd
+
+    def running(self) -> bool:
+        """Whether the cluster's process is there, be the cluster up already or not."""
+        if not (self.path / "lock").exists():
+            return False
+        fd = self.lock()
+        if fd is None:
+            return True
+        os.close(fd)
+        return False
+
+
+def clusters_folder() -> Path:
+    """Return the folder of all clusters of this user, made if need be.
+
+    Raises:
+        ClusterError: somebody else owns it, or others may enter it.
+    """
+    path = Path("/tmp") / f"labsupport-{os.geteuid()}"  # noqa: S108  (its owner and mode are checked below)
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise ClusterError("the folder of this user's clusters cannot be trusted", where=str(path),
+                           expected="a folder of this user that nobody else may enter",
+                           observed=f"{stat.filemode(found.st_mode)}, owned by uid {found.st_uid}",
+                           next_step="ask its owner or an administrator to remove it")
+    return path
+
+
+def cluster_folder(name: str) -> ClusterFolder:
+    """Return the folder of the cluster of this name; it need not exist.
+
+    Raises:
+        ClusterError: that cannot be a name.
+    """
+    if not _NAME.fullmatch(name):
+        raise ClusterError(f"{name!r} cannot be the name of a cluster",
+                           expected="1 to 32 small letters, digits and '-', as in a DNS label",
+                           next_step="choose another name")
+    return ClusterFolder(clusters_folder() / name)
+
+
+def running_clusters() -> list[ClusterFolder]:
+    """Return the clusters of this user that run, by name."""
+    folders = [ClusterFolder(path) for path in sorted(clusters_folder().iterdir()) if path.is_dir()]
+    return [folder for folder in folders if folder.running()]

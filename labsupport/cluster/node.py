@@ -1,0 +1,215 @@
+"""A node: a machine of the cluster made of namespaces, with its kubelet, containerd and kube-proxy."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+
+from labsupport.cluster import numbers
+from labsupport.cluster.component import Component
+from labsupport.cluster.images import ImageSet
+from labsupport.cluster.logs import Log
+from labsupport.cluster.node_files import CONTAINERD_ROOT, CONTAINERD_SOCKET, KUBERNETES, NodePlan
+from labsupport.cluster.parcel import send
+from labsupport.errors import ClusterError, LabClosed, LabDied
+from labsupport.sandbox import Lab
+from labsupport.sandbox.process import Process
+from labsupport.waiting import wait_until
+
+START_DEADLINE_S = 20.0
+IMPORT_DEADLINE_S = 300.0
+RESTART_PAUSE_S = 1.0
+IMAGES = "kubernetes/images.tar"
+
+
+class Node:
+    """One node, from its first start to its removal.
+
+    A node has a network, mount, UTS and PID namespace of its own. When its first process ends, in whatever way,
+    the kernel ends everything on it, containers included, as if its power were cut.
+
+    Args:
+        lab: the lab of the cluster; the node's files are in `plan.folder` there.
+        plan: see NodePlan.
+        images: what its containerd has from the beginning.
+        folder: where its logs go, on the host.
+        notice: called with one line when something ended by itself.
+    """
+
+    def __init__(self, lab: Lab, plan: NodePlan, images: ImageSet, folder: Path,
+                 notice: Callable[[str], None]) -> None:
+        self.plan = plan
+        self.name = plan.name
+        self.pid = 0
+        self.restarts = 0
+        self._lab = lab
+        self._images = images
+        self._notice = notice
+        self._logs = {name: Log(folder / f"{name}@{plan.name}.log")
+                      for name in ("node", "containerd", "kubelet", "kube-proxy")}
+        self._init: Process | None = None
+        self._components: list[Component] = []
+        self._imported = False
+        self._lock = threading.RLock()
+        self._stopping = threading.Event()
+
+    @property
+    def running(self) -> bool:
+        """Whether its first process runs."""
+        return self._init is not None and self._init.exit_status is None
+
+    @property
+    def components(self) -> list[Component]:
+        """Its supervised programs."""
+        return list(self._components)
+
+    def inside(self, argv: Sequence[str]) -> list[str]:
+        """Return the command that runs `argv` on this node; it ends when its own parent does."""
+        return enter(self.pid, argv)
+
+    def start(self, api_ready: Callable[[], None] = lambda: None) -> None:
+        """Start the node and everything on it; returns when its components have been started.
+
+        Args:
+            api_ready: returns when kubelet and kube-proxy can reach the API server.
+
+        Raises:
+            ClusterError: a step failed; its log is in the message.
+        """
+        with self._lock:
+            if self.running:
+                return
+            self._stopping.clear()
+            self._start_init()
+            self._start_containerd()
+            api_ready()
+            for name, options in (
+                ("kubelet", [f"--config={KUBERNETES}/kubelet.json", f"--kubeconfig={KUBERNETES}/kubelet.conf",
+                             f"--hostname-override={self.name}", f"--node-ip={self.plan.address}",
+                             "--v=1"]),
+                ("kube-proxy", [f"--config={KUBERNETES}/kube-proxy.json"]),
+            ):
+                self._start_component(name, options)
+
+    def stop(self) -> None:
+        """Cut its power: everything on it ends at once."""
+        self._stopping.set()
+        with self._lock:
+            for component in self._components:
+                component.forget()
+            if self._init is not None:
+                self._init.abandon()
+            self.pid = 0
+
+    def _start_init(self) -> None:
+        script = resources.files("labsupport.cluster").joinpath("node.sh").read_text()
+        argv = ["nsenter", f"--net=/run/netns/{self.name}",
+                "unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--propagation=private",
+                "sh", "-c", script, "node", self.name, self.plan.folder]
+        process = self._lab.start(argv)
+        first = self._first_line(process)
+        if not first.isdecimal():
+            process.abandon()
+            raise ClusterError(f"{self.name} could not build its file system", where="its first process",
+                               expected="its process id", observed=first or f"exit status {process.exit_status}",
+                               next_step="run `labsupport doctor`")
+        self._init, self.pid = process, int(first)
+        threading.Thread(target=self._watch, args=(process,), name=self.name, daemon=True).start()
+
+    def _first_line(self, process: Process) -> str:
+        said = b""
+        while process.exit_status is None and b"\n" not in said:
+            said += b"".join(data for _, data in process.read(START_DEADLINE_S))
+        return said.decode(errors="replace").strip()
+
+    def _start_containerd(self) -> None:
+        self._components = []
+        containerd = str(self.plan.programs["containerd"])
+        path = f"PATH={self.plan.programs['containerd'].parent}:{self.plan.programs['runc'].parent}"
+        self._start_component("containerd", [f"--config={KUBERNETES}/containerd.toml"],
+                              ["env", path + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                               f"RUNC={self.plan.programs['runc']}", containerd])
+        log = self._logs["containerd"]
+        wait_until(lambda: self._ctr("version") or self._fail_if_failing(), deadline_s=START_DEADLINE_S,
+                   interval_s=0.05, what=f"containerd of {self.name}; log: {log.path}")
+        if not self._imported:
+            self._load_images()
+            self._imported = True
+
+    def _fail_if_failing(self) -> bool:
+        for component in self._components:
+            if component.failing:
+                raise ClusterError(f"{component.name} ends again and again", where=str(component.log.path),
+                                   log_tail=component.log.tail(), next_step="read its log")
+        return False
+
+    def _ctr(self, *arguments: str) -> bool:
+        argv = [str(self.plan.programs["ctr"]), f"--address={CONTAINERD_SOCKET}", *arguments]
+        return self._lab.run(self.inside(argv), echo=False).exit_status == 0
+
+    def _load_images(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            archive = Path(folder) / "images.tar"
+            self._images.write_archive(archive, without=self._images.layers)
+            send(self._lab, {f"{self.plan.folder}/etc/{IMAGES}": archive.read_bytes()})
+        script = self._images.load_script(f"/etc/{IMAGES}", socket=CONTAINERD_SOCKET,
+                                          content=f"{CONTAINERD_ROOT}/io.containerd.content.v1.content")
+        self._lab.run(self.inside(["sh", "-c", script]), echo=False, timeout_s=IMPORT_DEADLINE_S).check()
+
+    def _start_component(self, name: str, options: Sequence[str], command: Sequence[str] = ()) -> None:
+        argv = [*(command or [str(self.plan.programs[name])]), *options]
+        component = Component(self._lab, f"{name}@{self.name}", self.inside(argv), self._logs[name], self._notice)
+        component.start()
+        self._components.append(component)
+
+    def _watch(self, process: Process) -> None:
+        """Start the node again when its first process ends by itself."""
+        try:
+            while process.exit_status is None:
+                process.read()
+        except (LabClosed, LabDied):
+            return
+        for component in self._components:
+            component.forget()
+        while not self._stopping.wait(RESTART_PAUSE_S):
+            self.restarts += 1
+            self._notice(f"{self.name} went down and is started again")
+            try:
+                self.start()
+            except ClusterError as error:
+                self._notice(error.what)
+            except (LabClosed, LabDied):
+                return
+            else:
+                return
+
+
+def enter(pid: int, argv: Sequence[str]) -> list[str]:
+    """Return the command that runs `argv` in the namespaces of the node whose first process is `pid`.
+
+    nsenter forks, because a PID namespace is entered by children only; the child must not outlive it.
+    """
+    return ["nsenter", f"--target={pid}", "--mount", "--uts", "--net", "--pid", "--",
+            "setpriv", "--pdeathsig=KILL", *argv]
+
+
+def wire_script(plan: NodePlan, others: Sequence[NodePlan]) -> str:
+    """Return the shell lines that cable a node to the rack and tell all nodes where each other's pods are."""
+    lines = [
+        f"ip netns add {plan.name}",
+        f"ip link add {plan.name} type veth peer name eth0 netns {plan.name}",
+        f"ip link set {plan.name} master {numbers.RACK} up",
+        f"ip -n {plan.name} link set lo up",
+        f"ip -n {plan.name} addr add {plan.address}/{numbers.RACK_PREFIX_LENGTH} dev eth0",
+        f"ip -n {plan.name} link set eth0 up",
+        f"ip -n {plan.name} route add default via {numbers.CONTROL_PLANE_ADDRESS}",
+        f"ip netns exec {plan.name} sysctl -qw net.ipv4.ip_forward=1",
+        f"ip route replace {numbers.pod_cidr(plan.number)} via {plan.address}",
+    ]
+    for other in others:
+        lines += [f"ip -n {plan.name} route replace {numbers.pod_cidr(other.number)} via {other.address}",
+                  f"ip -n {other.name} route replace {numbers.pod_cidr(plan.number)} via {plan.address}"]
+    return "set -e\n" + "\n".join(lines) + "\n"
