@@ -1,4 +1,4 @@
-"""The command `labsupport`: doctor, shell and check.
+"""The command `labsupport`: doctor, shell, cluster and check.
 
 Exit status: 0 for success, 1 for an error or a machine that cannot run labs, 2 for a wrong command line, 130 after
 Ctrl-C; `labsupport shell` passes on what its shell returned.
@@ -59,8 +59,15 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     shell.add_argument("--lab", metavar="NUMBER|PID",
                        help="which lab, where several run: its number in the list, or its notebook's process id")
     shell.set_defaults(run=_shell)
+    cluster = commands.add_parser("cluster", help="start, look at and stop a real Kubernetes on this machine",
+                                  description="A real Kubernetes of upstream's programs in a lab of its own.",
+                                  allow_abbrev=False)
+    if "cluster" in words[:1]:  # only now, so that the other commands do not wait for what it imports
+        from labsupport.cluster.command import add_arguments as add_cluster_arguments  # noqa: PLC0415
+
+        add_cluster_arguments(cluster)
     check = commands.add_parser("check", help="score the exercises of one notebook", allow_abbrev=False)
-    if "check" in words[:1]:  # only now, so that the other commands do not wait for what grading imports
+    if "check" in words[:1]:  # as above
         from labsupport.grading.command import add_arguments, run  # noqa: PLC0415
 
         add_arguments(check)

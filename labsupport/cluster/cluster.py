@@ -17,6 +17,7 @@ from labsupport.cluster.folder import DEFAULT_NAME, ClusterFolder, cluster_folde
 from labsupport.cluster.logs import tail
 from labsupport.cluster.node import enter
 from labsupport.cluster.numbers import CLIENT, MOST_NODES
+from labsupport.cluster.pods import name_pod_namespace
 from labsupport.cluster.supervisor import Settings
 from labsupport.errors import ClusterError
 from labsupport.sandbox import Lab
@@ -147,6 +148,10 @@ class Cluster:
         if on == CLIENT:
             return self.lab.run(argv, namespace=CLIENT, **options)
         return self.lab.run(self.enter(on, argv), **options)
+
+    def name_pod(self, pod: str, namespace: str = "default") -> str:
+        """Give a pod's network namespace the pod's name in the lab, and return it; see labsupport.cluster.pods."""
+        return name_pod_namespace(self.lab, self.enter, pod, namespace)
 
     def add_node(self) -> str:
         """Add a node; returns its name when it is Ready."""

@@ -22,6 +22,7 @@ from labsupport.waiting import wait_until
 START_DEADLINE_S = 20.0
 IMPORT_DEADLINE_S = 300.0
 RESTART_PAUSE_S = 1.0
+NODE_SCRIPT = "/var/lib/cluster/node.sh"
 IMAGES = "kubernetes/images.tar"
 
 
@@ -106,9 +107,10 @@ class Node:
 
     def _start_init(self) -> None:
         script = resources.files("labsupport.cluster").joinpath("node.sh").read_text()
+        send(self._lab, {NODE_SCRIPT: script}, secret=False)
         argv = ["nsenter", f"--net=/run/netns/{self.name}",
                 "unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--propagation=private",
-                "sh", "-c", script, "node", self.name, self.plan.folder]
+                "sh", NODE_SCRIPT, self.name, self.plan.folder]
         process = self._lab.start(argv)
         first = self._first_line(process)
         if not first.isdecimal():

@@ -58,6 +58,10 @@ class Connection:
         """Whether the stream is of no use any more."""
         return self._ended is not None
 
+    def fileno(self) -> int:
+        """Return the stream's descriptor, for a `poll` of one who shares this connection with nobody."""
+        return self._stream.fileno()
+
     def close(self) -> None:
         """Close the stream; every waiting thread gets LabClosed."""
         with self._condition:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from labsupport.errors import LabClosed
+from labsupport.errors import LabClosed, LabDied, LabError
 from labsupport.sandbox.connection import Connection
 from labsupport.sandbox.interrupts import Interrupts
 from labsupport.sandbox.launch import Agent, launch, make_settings
@@ -19,6 +20,9 @@ from labsupport.sandbox.portable import Modules, pack
 from labsupport.sandbox.process import Completed, Process
 from labsupport.sandbox.run import Echo, print_output, run_to_end
 from labsupport.sandbox.running import RunningLab, announce, connect, new_listener
+
+if TYPE_CHECKING:
+    from labsupport.sandbox.forward import Forward, Handler, Service, Tunnel
 
 DEFAULT_TIMEOUT_S = 60.0
 DEFAULT_OUTPUT_BYTES = 4 << 20
@@ -63,14 +67,16 @@ class Lab:
                 undo.callback(os.close, memory)
                 agent = launch(settings, listener, interrupts)
                 undo.callback(agent.give_up)
-            self._set_up(Connection(agent.stream, name), announcement, memory, agent)
+            self._set_up(Connection(agent.stream, name), (address, token), announcement, memory, agent)
             undo.pop_all()
 
-    def _set_up(self, connection: Connection, announcement: RunningLab | None = None, memory: int = -1,
-                agent: Agent | None = None) -> None:
+    def _set_up(self, connection: Connection, key: tuple[str, str], announcement: RunningLab | None = None,
+                memory: int = -1, agent: Agent | None = None) -> None:
         self.announcement = announcement
         self._connection = connection
-        self._finalizer = weakref.finalize(self, _end, connection, memory, agent, os.getpid())
+        self._key = key
+        self._tunnels: weakref.WeakSet[Tunnel] = weakref.WeakSet()
+        self._finalizer = weakref.finalize(self, _end, connection, self._tunnels, memory, agent, os.getpid())
 
     @classmethod
     def join(cls, address: str, token: str, name: str = "lab") -> Lab:
@@ -80,19 +86,10 @@ class Lab:
             LabClosed: nobody answers at `address`.
             ProtocolError: the token is wrong, or the other side is of another version.
         """
-        try:
-            connection = Connection(connect(address), name)
-        except OSError as error:
-            raise LabClosed(f"the lab {name} cannot be reached", where=address, observed=str(error),
-                            next_step="it may have ended; `labsupport shell` lists the labs that run") from None
-        try:
-            connection.greet(token.encode())
-        except BaseException:
-            connection.close()
-            raise
+        connection = _reach(address, token, name)
         lab = cls.__new__(cls)
         lab.name = name
-        lab._set_up(connection)
+        lab._set_up(connection, (address, token))
         return lab
 
     @property
@@ -176,6 +173,69 @@ class Lab:
         return run_to_end(lambda: self.fork(modules, *arguments), self._connection.interrupts, data=stdin,
                           timeout_s=timeout_s, max_output_bytes=max_output_bytes, echo=None)
 
+    def forward(self, address: str, port: int, *, namespace: str = "",
+                listen: tuple[str, int] = ("127.0.0.1", 0)) -> Forward:
+        """Let connections to a port of this machine arrive at a TCP port of the lab.
+
+        Programs of the host can then use what runs in the lab: a browser, or kubectl. It goes on until it is closed,
+        or the lab is.
+
+        Args:
+            address: the IP address in the lab to connect to.
+            port: its TCP port; nobody needs to listen there yet.
+            namespace: the named network namespace in which that is; "" is the lab's first one.
+            listen: the IP address and the port of this machine; port 0 is any that is free, `Forward.address` says
+                which. An address that is not a loopback one lets other machines into the lab.
+
+        Raises:
+            LabError: the port of this machine is taken; the message says by whom.
+            NamespaceNotFound, ProcessLimitReached: it could not start in the lab.
+            LabClosed, LabDied: there is no lab to connect to.
+
+        Effects and privileges: starts a thread here and a process in the lab. Needs no privileges.
+        """
+        from labsupport.sandbox.forward import Forward  # noqa: PLC0415  (most labs need none)
+
+        forward = Forward(self._second_connection, address, port, namespace=namespace, listen=listen)
+        self._tunnels.add(forward)
+        return forward
+
+    def serve(self, handler: Handler, address: str, port: int, *, namespace: str = "") -> Service:
+        """Listen on a TCP port of the lab, and call a function of this process for each connection.
+
+        Programs of the lab can then use what runs on the host, and only that.
+
+        Args:
+            handler: called in a thread of its own with a socket, which is closed when it returns; it should return
+                when the socket has come to its end.
+            address: the IP address in the lab to listen on.
+            port: its TCP port; 0 is any that is free, `Service.address` says which.
+            namespace: the named network namespace in which that is; "" is the lab's first one.
+
+        Raises:
+            LabError: it cannot listen there.
+            NamespaceNotFound, ProcessLimitReached: it could not start in the lab.
+            LabClosed, LabDied: there is no lab to listen in.
+
+        Effects and privileges: starts a thread here, one more per connection, and a process in the lab. Needs no
+        privileges.
+        """
+        from labsupport.sandbox.forward import Service  # noqa: PLC0415  (most labs need none)
+
+        service = Service(self._second_connection, handler, address, port, namespace=namespace)
+        self._tunnels.add(service)
+        return service
+
+    def _second_connection(self) -> Connection:
+        """Return a connection for one who should not wait for the others, nor make them wait."""
+        self.ping()
+        try:
+            return _reach(*self._key, self.name)
+        except LabDied:
+            self.ping()
+            raise LabError(f"the lab {self.name} has as many clients as it may have", where=self.name,
+                           next_step="close some of its shells and forwards") from None
+
     def namespaces(self) -> list[str]:
         """Return the names that `ip netns list` shows in the lab, sorted."""
         return [os.fsdecode(name) for name in self._connection.call(b"list")]
@@ -208,8 +268,27 @@ class Lab:
         return f"<Lab {self.name!r}, {'closed' if self.closed else 'running'}>"
 
 
-def _end(connection: Connection, memory: int, agent: Agent | None, owner: int) -> None:
+def _reach(address: str, token: str, name: str) -> Connection:
+    """Return one more connection to an agent; raises as `Lab.join`."""
+    try:
+        connection = Connection(connect(address), name)
+    except OSError as error:
+        raise LabClosed(f"the lab {name} cannot be reached", where=address, observed=str(error),
+                        next_step="it may have ended; `labsupport shell` lists the labs that run") from None
+    try:
+        connection.greet(token.encode())
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _end(connection: Connection, tunnels: weakref.WeakSet[Tunnel], memory: int, agent: Agent | None,
+         owner: int) -> None:
     """Close the stream; the agent sees it and exits, and the kernel ends what it had started."""
+    if os.getpid() == owner:
+        for tunnel in list(tunnels):
+            tunnel.close()
     with connection.interrupts:
         connection.close()
         if memory >= 0:

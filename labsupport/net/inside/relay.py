@@ -39,7 +39,7 @@ class Relay:
     """
 
     def __init__(self) -> None:
-        self.first = spaces.current()
+        self.first = syscalls.current_network()
         self.space = os.dup(self.first)
         self.missing = OSError(2, "no namespace was entered")
         self.netlink: _socket.socket | None = None

@@ -1,25 +1,10 @@
 """Named network namespaces, exactly as ip-netns(8) keeps them: files in /run/netns that a namespace is mounted on."""
 
-import _socket
-import fcntl
 import os
 
 from labsupport.sandbox.agent import jobs, syscalls
 
 FOLDER = jobs.NAMESPACES.rstrip("/")
-_SIOCGSKNS = 0x894C  # linux/sockios.h
-
-
-def current() -> int:
-    """Return a descriptor of the network namespace that this process is in.
-
-    It is that of a fresh socket: over /proc/self/ns/net the lab's root could have mounted another one.
-    """
-    socket = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, 0)
-    try:
-        return fcntl.ioctl(socket.fileno(), _SIOCGSKNS)
-    finally:
-        socket.close()
 
 
 def find(name: str, first: int) -> int:
@@ -50,7 +35,7 @@ def create(name: str) -> int:
     except OSError:
         os.unlink(path)
         raise
-    return current()
+    return syscalls.current_network()
 
 
 def delete(name: str) -> None:

@@ -116,7 +116,7 @@ class Listener:
         self.changes: dict[int, tuple[int, _socket.socket]] = {}
         count = sum([len(links) for _, links in places]) or 1
         blocks = max(_LEAST_BLOCKS, min(_RING_BYTES, _ALL_RINGS_BYTES // count) // _BLOCK_BYTES)
-        first, number = spaces.current(), 0
+        first, number = syscalls.current_network(), 0
         for space, (name, links) in enumerate(places):
             fd = spaces.find(os.fsdecode(name), first)
             syscalls.setns(fd, syscalls.CLONE_NEWNET)

@@ -31,6 +31,8 @@ _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _FSCONFIG_CMD_CREATE = 6
 
+_SIOCGSKNS = 0x894C  # linux/sockios.h
+
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _CLONE3, _MOUNT_SETATTR = 428, 429, 430, 431, 432, 435, 442
 
 # PyDLL keeps the interpreter lock: a raw clone must not come back without it.
@@ -60,6 +62,21 @@ def unshare(flags: int) -> None:
 def setns(fd: int, kind: int) -> None:
     """Move the calling process into the namespace behind `fd`; see setns(2)."""
     _call("setns", f"setns({kind:#x})", fd, kind)
+
+
+def current_network() -> int:
+    """Return a descriptor of the network namespace that this process is in.
+
+    It is that of a fresh socket: over /proc/self/ns/net the lab's root could have mounted another one.
+    """
+    import _socket  # noqa: PLC0415  (as fcntl, it is there by the time this is called)
+    import fcntl  # noqa: PLC0415
+
+    socket = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, 0)
+    try:
+        return fcntl.ioctl(socket.fileno(), _SIOCGSKNS)
+    finally:
+        socket.close()
 
 
 def prctl(option: int, value: int) -> None:
