@@ -65,13 +65,14 @@ class Cluster:
         return self.folder.kubeconfig
 
     def start(self, *, nodes: int = 2, proxy_mode: str = "iptables", dns: bool = True,
-              report: Report = _say_nothing) -> bool:
+              registries: Sequence[int] = (), report: Report = _say_nothing) -> bool:
         """Start the cluster and return when all nodes are Ready and DNS answers.
 
         Args:
             nodes: 1 to 9.
             proxy_mode: how kube-proxy makes Services: "iptables" or "nftables".
             dns: whether CoreDNS is installed.
+            registries: ports of this machine's loopback address with a registry: nodes pull `localhost:PORT/NAME`.
             report: called with a line at the beginning of each step.
 
         Returns:
@@ -88,7 +89,7 @@ class Cluster:
                                next_step="--proxy-mode nftables")
         if self.running:
             return False
-        self._launch(Settings(nodes, proxy_mode, dns), report)
+        self._launch(Settings(nodes, proxy_mode, dns, tuple(registries)), report)
         return True
 
     def stop(self) -> bool:

@@ -33,8 +33,11 @@ def add_arguments(cluster: argparse.ArgumentParser) -> None:
         again = name == "restart"
         starting.add_argument("--nodes", type=int, metavar="N",
                               help=f"1 to 9; {'as before' if again else '2'} by default")
-        starting.add_argument("--proxy-mode", metavar="MODE", help="how kube-proxy makes Services: iptables or nftables; "
-                              f"{'as before' if again else 'iptables'} by default")
+        starting.add_argument("--proxy-mode", metavar="MODE",
+                              help="how kube-proxy makes Services: iptables or nftables; "
+                                   f"{'as before' if again else 'iptables'} by default")
+        starting.add_argument("--registry", type=int, action="append", default=[], metavar="PORT",
+                              help="let nodes pull images localhost:PORT/... from this machine's port")
     _add(commands, "stop", stop, "end the cluster and everything in it")
     status_of = _add(commands, "status", status, "show the cluster's nodes and components")
     status_of.add_argument("--json", action="store_true", help="print one JSON object")
@@ -82,7 +85,8 @@ def start(arguments: argparse.Namespace) -> int:
         steps("the cluster's programs are missing and are built now, once; that takes some minutes")
         require_programs(steps)
     nodes = 2 if arguments.nodes is None else arguments.nodes
-    if not cluster.start(nodes=nodes, proxy_mode=arguments.proxy_mode or "iptables", report=steps):
+    if not cluster.start(nodes=nodes, proxy_mode=arguments.proxy_mode or "iptables",
+                         registries=arguments.registry, report=steps):
         sys.stdout.write(f"The cluster {cluster.name} is running already.\n")
         return 0
     steps("ready")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
+import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +57,22 @@ class ClusterFolder:
         """What the cluster's process itself has to say."""
         return self.logs / "supervisor.log"
 
+    @property
+    def images(self) -> Path:
+        """Images made for this cluster alone, where the cache belongs to somebody else."""
+        return self.path / "images"
+
     def make(self) -> None:
         """Make the folders."""
+        clusters_folder()
         for folder in (self.path, self.logs):
             folder.mkdir(mode=0o700, exist_ok=True)
+
+    def remove(self) -> None:
+        """Leave nothing of a cluster that has ended well; after a failure its logs stay."""
+        shutil.rmtree(self.path)
+        with contextlib.suppress(OSError):  # other clusters have theirs there
+            self.path.parent.rmdir()
 
     def lock(self) -> int | None:
         """Take this cluster's lock; it is held as long as the returned descriptor is open. None: it is running."""
@@ -87,7 +101,7 @@ def clusters_folder() -> Path:
     Raises:
         ClusterError: somebody else owns it, or others may enter it.
     """
-    path = Path("/tmp") / f"labsupport-{os.geteuid()}"  # noqa: S108  (its owner and mode are checked below)
+    path = _clusters_path()
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
@@ -96,6 +110,10 @@ def clusters_folder() -> Path:
                            observed=f"{stat.filemode(found.st_mode)}, owned by uid {found.st_uid}",
                            next_step="ask its owner or an administrator to remove it")
     return path
+
+
+def _clusters_path() -> Path:
+    return Path("/tmp") / f"labsupport-{os.geteuid()}"  # noqa: S108  (clusters_folder looks at its owner and mode)
 
 
 def cluster_folder(name: str) -> ClusterFolder:
@@ -108,10 +126,12 @@ def cluster_folder(name: str) -> ClusterFolder:
         raise ClusterError(f"{name!r} cannot be the name of a cluster",
                            expected="1 to 32 small letters, digits and '-', as in a DNS label",
                            next_step="choose another name")
-    return ClusterFolder(clusters_folder() / name)
+    return ClusterFolder(_clusters_path() / name)
 
 
 def running_clusters() -> list[ClusterFolder]:
     """Return the clusters of this user that run, by name."""
+    if not _clusters_path().is_dir():
+        return []
     folders = [ClusterFolder(path) for path in sorted(clusters_folder().iterdir()) if path.is_dir()]
     return [folder for folder in folders if folder.running()]

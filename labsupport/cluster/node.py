@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
@@ -12,7 +13,7 @@ from labsupport.cluster import numbers
 from labsupport.cluster.component import Component
 from labsupport.cluster.images import ImageSet
 from labsupport.cluster.logs import Log
-from labsupport.cluster.node_files import CONTAINERD_ROOT, CONTAINERD_SOCKET, KUBERNETES, NodePlan
+from labsupport.cluster.node_files import CONTAINERD_ROOT, CONTAINERD_SOCKET, KUBERNETES, NodePlan, proxy_environment
 from labsupport.cluster.parcel import send
 from labsupport.errors import ClusterError, LabClosed, LabDied
 from labsupport.sandbox import Lab
@@ -87,13 +88,10 @@ class Node:
             self._start_init()
             self._start_containerd()
             api_ready()
-            for name, options in (
-                ("kubelet", [f"--config={KUBERNETES}/kubelet.json", f"--kubeconfig={KUBERNETES}/kubelet.conf",
-                             f"--hostname-override={self.name}", f"--node-ip={self.plan.address}",
-                             "--v=1"]),
-                ("kube-proxy", [f"--config={KUBERNETES}/kube-proxy.json"]),
-            ):
-                self._start_component(name, options)
+            self._start_component("kubelet", [
+                f"--config={KUBERNETES}/kubelet.json", f"--kubeconfig={KUBERNETES}/kubelet.conf",
+                f"--hostname-override={self.name}", f"--node-ip={self.plan.address}"])
+            self._start_component("kube-proxy", [f"--config={KUBERNETES}/kube-proxy.json"])
 
     def stop(self) -> None:
         """Cut its power: everything on it ends at once."""
@@ -122,9 +120,9 @@ class Node:
         threading.Thread(target=self._watch, args=(process,), name=self.name, daemon=True).start()
 
     def _first_line(self, process: Process) -> str:
-        said = b""
-        while process.exit_status is None and b"\n" not in said:
-            said += b"".join(data for _, data in process.read(START_DEADLINE_S))
+        said, end = b"", time.monotonic() + START_DEADLINE_S
+        while process.exit_status is None and b"\n" not in said and time.monotonic() < end:
+            said += b"".join(data for _, data in process.read(end - time.monotonic()))
         return said.decode(errors="replace").strip()
 
     def _start_containerd(self) -> None:
@@ -133,7 +131,7 @@ class Node:
         path = f"PATH={self.plan.programs['containerd'].parent}:{self.plan.programs['runc'].parent}"
         self._start_component("containerd", [f"--config={KUBERNETES}/containerd.toml"],
                               ["env", path + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                               f"RUNC={self.plan.programs['runc']}", containerd])
+                               *proxy_environment(), f"LABSUPPORT_RUNC={self.plan.programs['runc']}", containerd])
         log = self._logs["containerd"]
         wait_until(lambda: self._ctr("version") or self._fail_if_failing(), deadline_s=START_DEADLINE_S,
                    interval_s=0.05, what=f"containerd of {self.name}; log: {log.path}")

@@ -16,12 +16,14 @@ from labsupport.cluster.control_plane import NODES_URL
 from labsupport.cluster.images import PAUSE
 from labsupport.cluster.kubeconfig import render_kubeconfig
 from labsupport.cluster.pki import Authority
+from labsupport.cluster.pull_proxy import PORT, REGISTRY_HOST
 
 SHARED = "/var/lib/cluster/nodes"
 """In the lab's first mount namespace: one folder per node, which its own mount namespace has in other places."""
 CONTAINERD_ROOT = "/var/lib/containerd"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 KUBERNETES = "/etc/kubernetes"
+REGISTRIES = f"{KUBERNETES}/registries"
 CNI_PROGRAMS = ("ptp", "host-local", "portmap", "loopback")
 OWN_CNI_PROGRAMS = "/var/lib/cni/bin"
 """Where a learner's own plugins go."""
@@ -42,12 +44,14 @@ class NodePlan:
         proxy_mode: "iptables" or "nftables".
         cgroups: whether the lab can limit containers by cgroups.
         programs: name and path of each program.
+        registries: ports of the host's loopback address; `localhost:PORT/NAME` is pulled from there.
     """
 
     number: int
     proxy_mode: str
     cgroups: bool
     programs: Mapping[str, Path]
+    registries: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -72,6 +76,7 @@ def node_files(plan: NodePlan, authority: Authority) -> dict[str, str | bytes]:
     kubelet_server = authority.issue_server(kubelet_user, [plan.name, plan.address], ["system:nodes"])
     proxy_client = authority.issue_client(proxy_user)
     return {
+        **{f"kubernetes/registries/localhost:{port}/hosts.toml": _registry(port) for port in plan.registries},
         "kubernetes/ca.crt": authority.certificate,
         "kubernetes/kubelet.crt": kubelet_server.certificate,
         "kubernetes/kubelet.key": kubelet_server.key,
@@ -87,6 +92,17 @@ def node_files(plan: NodePlan, authority: Authority) -> dict[str, str | bytes]:
         "hosts": f"127.0.0.1\tlocalhost\n::1\tlocalhost\n{plan.address}\t{plan.name}\n",
         "hostname": f"{plan.name}\n",
     }
+
+
+def _registry(port: int) -> str:
+    server = f"http://{REGISTRY_HOST}:{port}"
+    return f'server = "{server}"\n[host."{server}"]\n  capabilities = ["pull", "resolve"]\n'
+
+
+def proxy_environment() -> list[str]:
+    """Return the variables that send containerd's pulls through the cluster's proxy."""
+    url = f"http://{numbers.CONTROL_PLANE_ADDRESS}:{PORT}"
+    return [f"HTTP_PROXY={url}", f"HTTPS_PROXY={url}"]
 
 
 def kubelet_configuration(plan: NodePlan) -> dict[str, object]:
@@ -179,7 +195,7 @@ disabled_plugins = [{plugins}]
   [plugins.'io.containerd.cri.v1.images'.pinned_images]
     sandbox = "{PAUSE}"
   [plugins.'io.containerd.cri.v1.images'.registry]
-    config_path = "/etc/containerd/certs.d"
+    config_path = "{REGISTRIES}"
 
 [plugins.'io.containerd.cri.v1.runtime']
   disable_apparmor = true

@@ -16,6 +16,7 @@ CONTROL_PLANE_ADDRESS = "10.0.0.1"
 CLIENT = "client"
 CLIENT_ADDRESS = "10.0.0.100"
 MOST_NODES = 9
+NODE_ADDRESSES = f"10.0.0.11-10.0.0.{10 + MOST_NODES}"
 
 
 def node_name(number: int) -> str:

@@ -47,12 +47,14 @@ class Settings:
         nodes: how many.
         proxy_mode: "iptables" or "nftables".
         dns: whether CoreDNS is installed.
+        registries: ports of this machine's loopback address where nodes may pull images from.
         idle_s: it stops when nobody has used it for so many seconds.
     """
 
     nodes: int = 2
     proxy_mode: str = "iptables"
     dns: bool = True
+    registries: tuple[int, ...] = ()
     idle_s: float = IDLE_S
 
 
@@ -94,7 +96,7 @@ class Supervisor:
 
     def _open(self, undo: ExitStack) -> None:
         self.report("programs and images")
-        supplies = find_supplies(undo)
+        supplies = find_supplies(self.folder.images)
         self.lab = Lab(f"cluster {self.folder.name}", visible=supplies.folders, process_limit=PROCESSES,
                        socket_path=self.folder.lab_socket)
         undo.callback(self.lab.close)
@@ -111,7 +113,7 @@ class Supervisor:
             f"https://{host}:{port}", credentials.authority.certificate, credentials.admin, user="admin",
             cluster=f"labsupport-{self.folder.name}"))
         plan = SystemPlan(self.settings.nodes, self.settings.proxy_mode, supplies.programs, supplies.images,
-                          self.folder.logs)
+                          self.folder.logs, tuple(self.settings.registries))
         self.system = System(self.lab, plan, credentials, api, self.notice)
 
     def report(self, step: str) -> None:
@@ -197,6 +199,7 @@ def main(argv: list[str]) -> int:
     supervisor = Supervisor(folder, Settings(**json.loads(argv[1])))
     try:
         supervisor.run()
+        folder.remove()
     except Stopped:
         supervisor.log("stopped while it was starting; everything is undone")
     except LabError as error:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,11 +28,11 @@ class Supplies:
     folders: tuple[Path, ...]
 
 
-def find_supplies(undo: ExitStack, progress: Callable[[str], None] = lambda _line: None) -> Supplies:
+def find_supplies(spare: Path, progress: Callable[[str], None] = lambda _line: None) -> Supplies:
     """Return what a cluster needs; images that are not current are made now, programs are not.
 
     Args:
-        undo: gets what has to be removed in the end.
+        spare: where images are made if the cache is somebody else's and not current.
         progress: called with a line for each image that is made.
 
     Raises:
@@ -48,8 +45,7 @@ def find_supplies(undo: ExitStack, progress: Callable[[str], None] = lambda _lin
                            expected="all of them built, or on PATH",
                            next_step="build them once: labsupport cluster build")
     programs = {name: program.path for name, program in found.items()}
-    spare = Path(tempfile.mkdtemp(prefix="labsupport-images-"))
-    undo.callback(shutil.rmtree, spare)
+    spare.mkdir(mode=0o700, exist_ok=True)
     images = standard_images({name: programs[name] for name in IMAGE_PROGRAMS}, folder=spare, progress=progress)
     folders = {path.parent.resolve() for path in (*programs.values(), *(layer.path for layer in images.layers))}
     return Supplies(programs, images, tuple(sorted(folders)))

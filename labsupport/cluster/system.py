@@ -16,6 +16,8 @@ from labsupport.cluster.logs import Log
 from labsupport.cluster.node import Node, wire_script
 from labsupport.cluster.node_files import NodePlan, node_files
 from labsupport.cluster.parcel import send
+from labsupport.cluster.pull_proxy import PORT as PROXY_PORT
+from labsupport.cluster.pull_proxy import PullProxy
 from labsupport.errors import ClusterError, WaitTimeout
 from labsupport.sandbox import Lab
 from labsupport.waiting import wait_until
@@ -38,6 +40,9 @@ ip link set {numbers.CLIENT} master {numbers.RACK} up
 ip -n {numbers.CLIENT} link set lo up
 ip -n {numbers.CLIENT} addr add {numbers.CLIENT_ADDRESS}/{numbers.RACK_PREFIX_LENGTH} dev eth0
 ip -n {numbers.CLIENT} link set eth0 up
+nft add table inet rack
+nft 'add chain inet rack input {{ type filter hook input priority filter; }}'
+nft add rule inet rack input tcp dport {PROXY_PORT} ip saddr != {numbers.NODE_ADDRESSES} counter drop
 """
 Report = Callable[[str], None]
 
@@ -52,6 +57,7 @@ class SystemPlan:
         programs: name and path of each program.
         images: for every node.
         logs: a folder of the host.
+        registries: ports of the host's loopback address where nodes may pull images from.
     """
 
     nodes: int
@@ -59,6 +65,7 @@ class SystemPlan:
     programs: Mapping[str, Path]
     images: ImageSet
     logs: Path
+    registries: tuple[int, ...] = ()
 
 
 class System:
@@ -96,6 +103,7 @@ class System:
         self.lab.run(RACK_SCRIPT, echo=False).check()
         send(self.lab, self._credentials.files)
         self._offer_commands()
+        self.lab.serve(PullProxy(self.plan.registries), numbers.CONTROL_PLANE_ADDRESS, PROXY_PORT)
         report("etcd and kube-apiserver")
         programs = self.plan.programs
         self._start("etcd", control_plane.etcd_command(programs["etcd"]))
@@ -198,7 +206,8 @@ class System:
         self.components.append(component)
 
     def _make_node(self, number: int) -> Node:
-        plan = NodePlan(number, self.plan.proxy_mode, cgroups=False, programs=self.plan.programs)
+        plan = NodePlan(number, self.plan.proxy_mode, cgroups=False, programs=self.plan.programs,
+                        registries=self.plan.registries)
         others = [node.plan for node in self.nodes.values()]
         self.lab.run(wire_script(plan, others), echo=False).check()
         files = node_files(plan, self._credentials.authority)
