@@ -8,9 +8,13 @@ Source: Kubernetes documentation, "Kubernetes API concepts".
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
 import ssl
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +23,16 @@ from labsupport.errors import ClusterError
 
 FIELD_MANAGER = "labsupport"
 TIMEOUT_S = 10.0
+LONGEST_ANSWER_BYTES = 32 << 20
+JSON = "application/json"
 Object = dict[str, Any]
 
 
 class ApiClient:
     """Talks to one API server as one user.
+
+    The server may have been replaced by somebody in the lab: an answer that comes too slowly, or is too long, or is no
+    JSON is none.
 
     Args:
         address: host and port.
@@ -50,13 +59,18 @@ class ApiClient:
         except OSError:
             return False  # nobody listens yet, or it is about to end
 
-    def get(self, path: str) -> Object:
-        """Return an object or a list.
+    def get(self, path: str, accept: str = JSON) -> Object:
+        """Return an object or a list, in the form `accept`.
 
         Raises:
             ClusterError: there is none, or the API server did not answer.
         """
-        return self._call("GET", path)
+        return self._call("GET", path, accept=accept)
+
+    def find(self, path: str) -> Object | None:
+        """Return the object at `path`, or None if there is none."""
+        status, answer = self._reach("GET", path)
+        return None if status == 404 else _result("GET", path, status, answer)
 
     def apply(self, path: str, manifest: Object) -> Object:
         """Make the object at `path` what `manifest` says (server-side apply)."""
@@ -65,35 +79,68 @@ class ApiClient:
 
     def create(self, path: str, manifest: Object) -> Object:
         """Add an object to the collection at `path`."""
-        return self._call("POST", path, manifest, "application/json")
+        return self._call("POST", path, manifest, JSON)
+
+    def replace(self, path: str, manifest: Object) -> Object:
+        """Put `manifest` in the place of the object at `path`."""
+        return self._call("PUT", path, manifest, JSON)
 
     def delete(self, path: str) -> Object:
         """Remove the object at `path`."""
         return self._call("DELETE", path)
 
-    def _call(self, method: str, path: str, body: Object | None = None, kind: str = "") -> Object:
+    def _call(self, method: str, path: str, body: Object | None = None, kind: str = "", accept: str = JSON) -> Object:
+        return _result(method, path, *self._reach(method, path, body, kind, accept))
+
+    def _reach(self, method: str, path: str, body: Object | None = None, kind: str = "",
+               accept: str = JSON) -> tuple[int, object]:
         try:
-            status, answer = self._request(method, path, body, kind)
+            return self._request(method, path, body, kind, accept)
         except OSError as error:
             raise ClusterError("the API server cannot be reached", where=path, observed=str(error),
                                next_step="labsupport cluster status") from None
-        if status >= 300:
-            message = answer.get("message", "") if isinstance(answer, dict) else str(answer)
-            raise ClusterError(f"the API server refused {method} {path}", observed=f"{status}: {message}",
-                               next_step="labsupport cluster logs kube-apiserver")
-        return answer if isinstance(answer, dict) else {}
 
-    def _request(self, method: str, path: str, body: Object | None = None, kind: str = "") -> tuple[int, object]:
-        connection = http.client.HTTPSConnection(*self._address, timeout=TIMEOUT_S, context=self._context)
+    def _request(self, method: str, path: str, body: Object | None = None, kind: str = "",
+                 accept: str = JSON) -> tuple[int, object]:
+        connection = http.client.HTTPConnection(*self._address)
         try:
-            data = None if body is None else json.dumps(body).encode()
-            headers = {"Accept": "application/json"} | ({"Content-Type": kind} if kind else {})
-            connection.request(method, path, data, headers)
-            answer = connection.getresponse()
-            text = answer.read()
-        except http.client.HTTPException as error:
+            with socket.create_connection(self._address, TIMEOUT_S) as stream, _hung_up_in_time(stream):
+                connection.sock = self._context.wrap_socket(stream, server_hostname=self._address[0])
+                headers = {"Accept": accept} | ({"Content-Type": kind} if kind else {})
+                connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
+                answer = connection.getresponse()
+                text = answer.read(LONGEST_ANSWER_BYTES + 1)
+            if len(text) > LONGEST_ANSWER_BYTES:
+                raise ConnectionError(f"an answer of more than {LONGEST_ANSWER_BYTES >> 20} MiB")
+            is_json = "json" in (answer.getheader("Content-Type") or "")
+            return answer.status, json.loads(text) if is_json else text.decode(errors="replace")
+        except (http.client.HTTPException, ValueError, RecursionError) as error:
             raise ConnectionError(str(error) or type(error).__name__) from None
         finally:
             connection.close()
-        is_json = "json" in (answer.getheader("Content-Type") or "")
-        return answer.status, json.loads(text) if is_json else text.decode(errors="replace")
+
+
+def _result(method: str, path: str, status: int, answer: object) -> Object:
+    if status >= 300:
+        message = answer.get("message", "") if isinstance(answer, dict) else str(answer)
+        raise ClusterError(f"the API server refused {method} {path}", observed=f"{status}: {message}",
+                           next_step="labsupport cluster logs kube-apiserver")
+    return answer if isinstance(answer, dict) else {}
+
+
+@contextlib.contextmanager
+def _hung_up_in_time(stream: socket.socket) -> Iterator[None]:
+    """Hang up after TIMEOUT_S, even if a byte comes every now and then."""
+    def hang_up() -> None:
+        with contextlib.suppress(OSError):  # the other side was faster
+            same.shutdown(socket.SHUT_RDWR)
+
+    with stream.dup() as same:
+        timer = threading.Timer(TIMEOUT_S, hang_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()

@@ -140,7 +140,7 @@ class Cluster:
             raise ClusterError(f"the cluster has no node {node!r}",
                                expected="one of " + ", ".join([*found, CLIENT]), next_step="labsupport cluster status")
         if not found[node]["running"]:
-            raise ClusterError(f"{node} is stopped", next_step=f"start it: labsupport cluster start-node {node}")
+            raise ClusterError(f"{node} is stopped", next_step=f"start it: labsupport cluster node start {node}")
         return enter(found[node]["pid"], argv)
 
     def run(self, command: str | Sequence[str], *, on: str, **options: Any) -> Completed:

@@ -70,7 +70,9 @@ class ClusterFolder:
 
     def remove(self) -> None:
         """Leave nothing of a cluster that has ended well; after a failure its logs stay."""
-        shutil.rmtree(self.path)
+        gone = self.path.with_name(f".{self.name}.{os.getpid()}")
+        self.path.rename(gone)  # at once: the next cluster of this name may be starting in a fresh folder already
+        shutil.rmtree(gone)
         with contextlib.suppress(OSError):  # other clusters have theirs there
             self.path.parent.rmdir()
 
@@ -86,12 +88,16 @@ class ClusterFolder:
 
     def running(self) -> bool:
         """Whether the cluster's process is there, be the cluster up already or not."""
-        if not (self.path / "lock").exists():
+        try:
+            fd = os.open(self.path / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
             return False
-        fd = self.lock()
-        if fd is None:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
             return True
-        os.close(fd)
+        finally:
+            os.close(fd)
         return False
 
 
@@ -133,5 +139,5 @@ def running_clusters() -> list[ClusterFolder]:
     """Return the clusters of this user that run, by name."""
     if not _clusters_path().is_dir():
         return []
-    folders = [ClusterFolder(path) for path in sorted(clusters_folder().iterdir()) if path.is_dir()]
+    folders = [ClusterFolder(path) for path in sorted(clusters_folder().iterdir()) if _NAME.fullmatch(path.name)]
     return [folder for folder in folders if folder.running()]

@@ -13,7 +13,13 @@ from labsupport.cluster import numbers
 from labsupport.cluster.component import Component
 from labsupport.cluster.images import ImageSet
 from labsupport.cluster.logs import Log
-from labsupport.cluster.node_files import CONTAINERD_ROOT, CONTAINERD_SOCKET, KUBERNETES, NodePlan, proxy_environment
+from labsupport.cluster.node_files import (
+    CONTAINERD_ROOT,
+    CONTAINERD_SOCKET,
+    KUBERNETES,
+    NodePlan,
+    containerd_environment,
+)
 from labsupport.cluster.parcel import send
 from labsupport.errors import ClusterError, LabClosed, LabDied
 from labsupport.sandbox import Lab
@@ -127,11 +133,8 @@ class Node:
 
     def _start_containerd(self) -> None:
         self._components = []
-        containerd = str(self.plan.programs["containerd"])
-        path = f"PATH={self.plan.programs['containerd'].parent}:{self.plan.programs['runc'].parent}"
-        self._start_component("containerd", [f"--config={KUBERNETES}/containerd.toml"],
-                              ["env", path + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                               *proxy_environment(), f"LABSUPPORT_RUNC={self.plan.programs['runc']}", containerd])
+        command = ["env", *containerd_environment(self.plan), str(self.plan.programs["containerd"])]
+        self._start_component("containerd", [f"--config={KUBERNETES}/containerd.toml"], command)
         log = self._logs["containerd"]
         wait_until(lambda: self._ctr("version") or self._fail_if_failing(), deadline_s=START_DEADLINE_S,
                    interval_s=0.05, what=f"containerd of {self.name}; log: {log.path}")

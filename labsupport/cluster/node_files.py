@@ -23,6 +23,7 @@ SHARED = "/var/lib/cluster/nodes"
 CONTAINERD_ROOT = "/var/lib/containerd"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 KUBERNETES = "/etc/kubernetes"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 REGISTRIES = f"{KUBERNETES}/registries"
 CNI_PROGRAMS = ("ptp", "host-local", "portmap", "loopback")
 OWN_CNI_PROGRAMS = "/var/lib/cni/bin"
@@ -45,6 +46,7 @@ class NodePlan:
         cgroups: whether the lab can limit containers by cgroups.
         programs: name and path of each program.
         registries: ports of the host's loopback address; `localhost:PORT/NAME` is pulled from there.
+        seccomp: whether runc can filter system calls.
     """
 
     number: int
@@ -52,6 +54,7 @@ class NodePlan:
     cgroups: bool
     programs: Mapping[str, Path]
     registries: tuple[int, ...] = ()
+    seccomp: bool = True
 
     @property
     def name(self) -> str:
@@ -99,10 +102,13 @@ def _registry(port: int) -> str:
     return f'server = "{server}"\n[host."{server}"]\n  capabilities = ["pull", "resolve"]\n'
 
 
-def proxy_environment() -> list[str]:
-    """Return the variables that send containerd's pulls through the cluster's proxy."""
-    url = f"http://{numbers.CONTROL_PLANE_ADDRESS}:{PORT}"
-    return [f"HTTP_PROXY={url}", f"HTTPS_PROXY={url}"]
+def containerd_environment(plan: NodePlan) -> list[str]:
+    """Return containerd's variables: its programs, its way out for pulls, and what our wrapper of runc has to know."""
+    proxy = f"http://{numbers.CONTROL_PLANE_ADDRESS}:{PORT}"
+    folders = [str(plan.programs[name].parent) for name in ("containerd", "runc")]
+    variables = [f"PATH={':'.join([*folders, SYSTEM_PATH])}", f"HTTP_PROXY={proxy}", f"HTTPS_PROXY={proxy}",
+                 f"LABSUPPORT_RUNC={plan.programs['runc']}"]
+    return variables if plan.seccomp else [*variables, "LABSUPPORT_RUNC_WITHOUT_SECCOMP=1"]
 
 
 def kubelet_configuration(plan: NodePlan) -> dict[str, object]:

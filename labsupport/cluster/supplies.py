@@ -21,11 +21,13 @@ class Supplies:
         programs: name and path.
         images: for every node.
         folders: where all of that lies; the lab must see them.
+        seccomp: whether runc can filter system calls.
     """
 
     programs: Mapping[str, Path]
     images: ImageSet
     folders: tuple[Path, ...]
+    seccomp: bool
 
 
 def find_supplies(spare: Path, progress: Callable[[str], None] = lambda _line: None) -> Supplies:
@@ -48,4 +50,4 @@ def find_supplies(spare: Path, progress: Callable[[str], None] = lambda _line: N
     spare.mkdir(mode=0o700, exist_ok=True)
     images = standard_images({name: programs[name] for name in IMAGE_PROGRAMS}, folder=spare, progress=progress)
     folders = {path.parent.resolve() for path in (*programs.values(), *(layer.path for layer in images.layers))}
-    return Supplies(programs, images, tuple(sorted(folders)))
+    return Supplies(programs, images, tuple(sorted(folders)), seccomp="without libseccomp" not in found["runc"].note)

@@ -58,6 +58,7 @@ class SystemPlan:
         images: for every node.
         logs: a folder of the host.
         registries: ports of the host's loopback address where nodes may pull images from.
+        seccomp: whether runc can filter system calls.
     """
 
     nodes: int
@@ -66,6 +67,7 @@ class SystemPlan:
     images: ImageSet
     logs: Path
     registries: tuple[int, ...] = ()
+    seccomp: bool = True
 
 
 class System:
@@ -207,7 +209,7 @@ class System:
 
     def _make_node(self, number: int) -> Node:
         plan = NodePlan(number, self.plan.proxy_mode, cgroups=False, programs=self.plan.programs,
-                        registries=self.plan.registries)
+                        registries=self.plan.registries, seccomp=self.plan.seccomp)
         others = [node.plan for node in self.nodes.values()]
         self.lab.run(wire_script(plan, others), echo=False).check()
         files = node_files(plan, self._credentials.authority)
@@ -261,11 +263,14 @@ class System:
 
 
 def _failed(what: str, component: Component) -> ClusterError:
-    status = component.status()
+    status, tail = component.status(), component.log.tail()
+    advice = "read the log; a slow or full machine may need fewer nodes"
+    if "too many open files" in tail:
+        advice = ("a cluster of two nodes needs some 30 inotify instances of its user: stop other clusters, or let "
+                  "an administrator raise the limit:\n  sudo sysctl fs.inotify.max_user_instances=1024")
     return ClusterError(what, where=f"{component.name}; log: {component.log.path}",
                         observed=f"{status.state}, {status.restarts} restarts, last end: {status.last_end or 'none'}",
-                        log_tail=component.log.tail(),
-                        next_step="read the log; a slow or full machine may need fewer nodes")
+                        log_tail=tail, next_step=advice)
 
 
 def is_ready(node: Object) -> bool:

@@ -8,7 +8,7 @@ import shutil
 import sys
 from importlib import metadata
 
-from labsupport.doctor import features, machine, namespaces, observing, tools
+from labsupport.doctor import cluster_needs, features, machine, namespaces, observing, tools
 from labsupport.doctor.ids import first_free_subordinate_id, plan_id_map, user_name
 from labsupport.doctor.report import Check, Report, State
 
@@ -55,6 +55,7 @@ def _check_on_linux(release: str) -> list[Check]:
         namespaces.check_ids(ids, user_name(), first_free_subordinate_id(),
                              has_helpers=bool(shutil.which("newuidmap") and shutil.which("newgidmap"))),
         *features.check_features(probed),
+        *cluster_needs.check_cluster_needs(),
         *programs,
     ]
 

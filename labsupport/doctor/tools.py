@@ -48,7 +48,12 @@ TOOLS = (
     Tool("curl", "curl", ("--version",), "labs 03 Network namespaces and 04 Linux bridge, and the labs on Services"),
     Tool("conntrack", "conntrack", ("--version",), "lab 04 Linux bridge and the labs on Services"),
     Tool("ethtool", "ethtool", ("--version",), "labs 03 and 04, where they look into a veth pair"),
-    Tool("sysctl", "procps", ("--version",), "labs 02 Routers and 04 Linux bridge"),
+    Tool("sysctl", "procps", ("--version",), "labs 02 Routers and 04 Linux bridge, and the labs on Kubernetes"),
+    Tool("nsenter", "util-linux", ("--version",), "the labs on Kubernetes, whose nodes are namespaces"),
+    Tool("setpriv", "util-linux", ("--version",), "the labs on Kubernetes, which it ends together with their cluster"),
+    Tool("lsns", "util-linux", ("--version",), "the labs on Kubernetes, where they look into pods"),
+    Tool("dig", "bind9-dnsutils", ("-v",), "the labs on Kubernetes: it becomes a part of their images"),
+    Tool("nc", "netcat-openbsd", ("-h",), "the labs on Kubernetes: it becomes a part of their images"),
 )
 
 

@@ -1,0 +1,3 @@
+module labsupport/lab
+
+go 1.26.0

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+type object = map[string]any
+
+// rewrite changes config.json in one step: who reads it sees the old one or the new one.
+func rewrite(path string) error {
+	status, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	changed, err := withoutCgroups(old, ids{mapped("uid"), mapped("gid")}, ownOOMScoreAdj())
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	draft := path + ".new"
+	if err := os.WriteFile(draft, changed, status.Mode().Perm()); err != nil {
+		return err
+	}
+	return os.Rename(draft, path)
+}
+
+const terminalGroup = 5 // the group `tty`, which containerd gives terminals to
+
+// ids are the user and group ids that this user namespace has.
+type ids struct{ users, groups []span }
+
+type span struct{ first, count int64 }
+
+func has(spans []span, id int64) bool {
+	return slices.ContainsFunc(spans, func(s span) bool { return id >= s.first && id-s.first < s.count })
+}
+
+// withoutCgroups returns the OCI spec without what the kernel refuses here.
+func withoutCgroups(config []byte, there ids, lowestOOMScoreAdj int64) ([]byte, error) {
+	decoder := json.NewDecoder(bytes.NewReader(config))
+	decoder.UseNumber() // limits of 64 bits stay exact
+	var spec object
+	if err := decoder.Decode(&spec); err != nil {
+		return nil, err
+	}
+	if err := checkUser(spec, there); err != nil {
+		return nil, err
+	}
+	if linux, ok := spec["linux"].(object); ok {
+		delete(linux, "cgroupsPath")
+		linux["resources"] = object{}
+		if os.Getenv(noSeccompVariable) != "" {
+			delete(linux, "seccomp")
+		}
+	}
+	if process, ok := spec["process"].(object); ok {
+		if wanted, ok := process["oomScoreAdj"].(json.Number); ok {
+			if value, err := wanted.Int64(); err != nil || value < lowestOOMScoreAdj {
+				delete(process, "oomScoreAdj") // to raise it is always allowed, to lower it is not
+			}
+		}
+	}
+	if mounts, ok := spec["mounts"].([]any); ok && !has(there.groups, terminalGroup) {
+		for _, mount := range mounts {
+			dropTerminalGroup(mount)
+		}
+	}
+	var changed bytes.Buffer
+	encoder := json.NewEncoder(&changed)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(spec)
+	return changed.Bytes(), err
+}
+
+func dropTerminalGroup(mount any) {
+	fields, ok := mount.(object)
+	if !ok || fields["destination"] != "/dev/pts" {
+		return
+	}
+	options, ok := fields["options"].([]any)
+	if !ok {
+		return
+	}
+	dropped := fmt.Sprintf("gid=%d", terminalGroup)
+	fields["options"] = slices.DeleteFunc(options, func(option any) bool { return option == dropped })
+}
+
+// checkUser tells who wants to be a user that is not there; runc itself would say "invalid argument".
+func checkUser(spec object, there ids) error {
+	process, _ := spec["process"].(object)
+	user, _ := process["user"].(object)
+	groups, _ := user["additionalGids"].([]any)
+	for _, wanted := range []struct {
+		what  string
+		ids   []any
+		there []span
+	}{{"uid", []any{user["uid"]}, there.users}, {"gid", append([]any{user["gid"]}, groups...), there.groups}} {
+		for _, value := range wanted.ids {
+			number, _ := value.(json.Number)
+			if id, err := number.Int64(); err == nil && !has(wanted.there, id) {
+				return fmt.Errorf("the container wants %s %d, and this cluster has only %s 0, since the user who started "+
+					"it has no range in /etc/subuid: `labsupport doctor` says how to get one", wanted.what, id, wanted.what)
+			}
+		}
+	}
+	return nil
+}
+
+// mapped returns the ids of a kind that this user namespace has; with others, mounts and setuid fail with EINVAL.
+func mapped(kind string) (spans []span) {
+	maps, err := os.Open("/proc/self/" + kind + "_map")
+	if err != nil {
+		return nil
+	}
+	defer maps.Close()
+	for lines := bufio.NewScanner(maps); lines.Scan(); {
+		var outside int64
+		var one span
+		if _, err := fmt.Sscan(lines.Text(), &one.first, &outside, &one.count); err == nil {
+			spans = append(spans, one)
+		}
+	}
+	return spans
+}
+
+// ownOOMScoreAdj returns this process's value: the lowest one that it may surely set.
+func ownOOMScoreAdj() int64 {
+	text, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil {
+		return 0
+	}
+	value, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return value
+}

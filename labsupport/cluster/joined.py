@@ -1,0 +1,45 @@
+"""A cluster as it is found from within its lab, by those who can reach the lab and nothing else: a graded notebook."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from labsupport.cluster.control_plane import ADMIN
+from labsupport.cluster.node import enter
+from labsupport.cluster.numbers import CLIENT
+from labsupport.errors import ClusterError
+from labsupport.sandbox import Lab
+
+_NODE = re.compile(r"node[1-9]")
+# The first process of a node is the one that is number 1 in a PID namespace right below the lab's.
+_FIRST_PROCESS = """for pid in $(ip netns pids "$1"); do
+  grep -Eqs "^NSpid:[[:space:]]$pid[[:space:]]1$" "/proc/$pid/status" && echo "$pid"
+done
+true"""
+
+
+def node_names(lab: Lab) -> list[str]:
+    """Return the names of a cluster's nodes, also of those that are stopped."""
+    return [name for name in lab.namespaces() if _NODE.fullmatch(name)]
+
+
+def enter_node(lab: Lab, node: str, argv: Sequence[str]) -> list[str]:
+    """Return the command that runs `argv` on a node, for `lab.run`.
+
+    Raises:
+        ClusterError: there is no such node, or it is stopped.
+    """
+    nodes = node_names(lab)
+    if node not in nodes:
+        raise ClusterError(f"the cluster has no node {node!r}", expected="one of " + ", ".join([*nodes, CLIENT]),
+                           next_step="kubectl get nodes")
+    found = lab.run(["bash", "-c", _FIRST_PROCESS, "bash", node], echo=False).check().stdout.split()
+    if not found:
+        raise ClusterError(f"{node} is stopped", next_step=f"start it: labsupport cluster start-node {node}")
+    return enter(int(found[0]), argv)
+
+
+def read_admin_kubeconfig(lab: Lab) -> str:
+    """Return the text of the admin's kubeconfig on the control plane's machine."""
+    return lab.run(["cat", ADMIN], echo=False).check().stdout

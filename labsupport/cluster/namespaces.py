@@ -1,0 +1,86 @@
+"""Kubernetes namespaces that start from nothing.
+
+`kubectl delete namespace` is no way to start a lesson: the namespace controller waits five seconds before it looks,
+pods may take 30 more to end, and it looks again only after half of that (42 s measured for two sleeping pods). So
+everything in the namespace is deleted from here, pods with a short grace period, and then the namespace is finalized as
+the controller would do it.
+
+Source: Kubernetes documentation, "Namespaces"; k8s.io/kubernetes/pkg/controller/namespace.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from labsupport.cluster.reading import Kind, Reader
+from labsupport.errors import ClusterError, WaitTimeout
+from labsupport.waiting import wait_until
+
+GRACE_S = 1
+EMPTY_DEADLINE_S = 40.0
+PATIENCE_S = 5.0
+READY_DEADLINE_S = 20.0
+LOOK_EVERY_S = 0.2
+_NAMESPACES = "/api/v1/namespaces"
+_NAMES_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
+def make_fresh_namespace(reader: Reader, name: str, report: Callable[[str], None] = lambda _line: None) -> None:
+    """Make a namespace in which nothing is but what Kubernetes puts into each; what was in it before is deleted.
+
+    Args:
+        reader: reaches the cluster.
+        name: the namespace's.
+        report: is told once if there is something to be deleted.
+
+    Raises:
+        ClusterError: the API server refused it, or something in it does not go away.
+    """
+    path = f"{_NAMESPACES}/{name}"
+    earlier = reader.api.find(path)
+    if earlier is not None:
+        report(f"removing what is in the Kubernetes namespace {name}")
+        if earlier["status"].get("phase") != "Terminating":
+            reader.api.delete(path)  # from now on nothing new can be made in it
+        _empty(reader, name)
+        reader.api.replace(f"{path}/finalize", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
+                                                "spec": {"finalizers": []}})
+        wait_until(lambda: reader.api.find(path) is None, what=f"the Kubernetes namespace {name} to be gone",
+                   deadline_s=READY_DEADLINE_S, interval_s=LOOK_EVERY_S)
+    reader.api.create(_NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    # No pod is admitted without the one, and no pod starts without the other.
+    for needed in ("serviceaccounts/default", "configmaps/kube-root-ca.crt"):
+        wait_until(partial(reader.api.find, f"{path}/{needed}"), deadline_s=READY_DEADLINE_S,
+                   what=f"{needed} in the Kubernetes namespace {name}")
+
+
+def _empty(reader: Reader, name: str) -> None:
+    """Delete everything in a namespace that is being terminated; return when it is gone."""
+    left = [kind for kind in reader.kinds() if kind.namespaced and {"list", "deletecollection"} <= kind.verbs]
+    impatient_at = time.monotonic() + PATIENCE_S
+
+    def look() -> bool:
+        left[:] = [kind for kind in left if _objects(reader, kind, name)]
+        # A kubelet that was told to wait for 30 s does so, and one whose node is stopped will never say that a pod has
+        # ended: a grace period of 0 does not wait for kubelets.
+        grace_s = GRACE_S if time.monotonic() < impatient_at else 0
+        for kind in left:
+            options = f"?gracePeriodSeconds={grace_s}&propagationPolicy=Background"
+            reader.api.delete(kind.path(name) + options)
+        return not left
+
+    try:
+        wait_until(look, what=f"the Kubernetes namespace {name} to be empty", deadline_s=EMPTY_DEADLINE_S,
+                   interval_s=LOOK_EVERY_S)
+    except WaitTimeout:
+        names = [f"{kind.name}/{found}" for kind in left for found in _objects(reader, kind, name)]
+        raise ClusterError(f"the Kubernetes namespace {name} cannot be emptied", observed=", ".join(names)[:500],
+                           expected="nothing in it", next_step="look for finalizers in these objects: kubectl "
+                           f"-n {name} get {left[0].name} -o yaml; or restart the cluster") from None
+
+
+def _objects(reader: Reader, kind: Kind, namespace: str) -> list[str]:
+    items = reader.api.get(kind.path(namespace), _NAMES_ONLY).get("items") or []
+    return [item["metadata"]["name"] for item in items]
