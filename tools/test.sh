@@ -6,10 +6,13 @@ umask 022
 
 ordinary=(setpriv --reuid 65534 --regid 65534 --clear-groups)
 folder=$(mktemp -d /tmp/labsupport-test.XXXXXX) # HOME and temporary files of the tests
+# The cluster's programs, built once for all checkouts. Those of root serve every user, and so both runs of the tests.
+if [ "$(id -u)" -eq 0 ]; then cache=/var/cache/labsupport; else cache=${XDG_CACHE_HOME:-$HOME/.cache}/labsupport; fi
+export LABSUPPORT_CACHE="${LABSUPPORT_CACHE:-$cache}"
 trap 'rm -rf "$folder"' EXIT
 
 if [ "$(id -u)" -eq 0 ]; then
-  phases=6
+  phases=7
   if ! "${ordinary[@]}" test -r "$PWD/pyproject.toml" -a -r "$PWD/tests"; then
     echo "An ordinary user cannot read $PWD, so the tests run in a copy that one can read."
     copy=$(mktemp -d /var/tmp/labsupport-copy.XXXXXX)
@@ -20,7 +23,7 @@ if [ "$(id -u)" -eq 0 ]; then
     exit
   fi
 else
-  phases=5
+  phases=6
 fi
 
 phase=0 failed="" times=""
@@ -38,12 +41,14 @@ run_tests() { # run_tests HOME PATH [PREFIX...]: tests and notebooks, by more wo
   local home=$1 path=$2
   shift 2
   "$@" env -i HOME="$home" PATH="$path" LANG=C.UTF-8 TERM="${TERM:-dumb}" CI="${CI:-}" PYTHONDONTWRITEBYTECODE=1 \
+    LABSUPPORT_CACHE="$LABSUPPORT_CACHE" \
     .venv/bin/python -m pytest -n 4 --dist loadfile -p no:cacheprovider --basetemp="$home/pytest" \
     --nbval --nbval-current-env --nbval-cell-timeout 50 --nbval-sanitize-with tests/nbval-sanitize.cfg
 }
 
 run "install" tools/install.sh
 [ -z "$failed" ] || exit 1
+run "the cluster's programs and images" tools/programs.sh
 run "ruff" .venv/bin/ruff check .
 run "mypy" .venv/bin/mypy
 run "import-linter" .venv/bin/lint-imports

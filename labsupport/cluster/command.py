@@ -9,13 +9,17 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from labsupport.cluster.binaries.command import add_commands as add_binaries_commands
+from labsupport.cluster.binaries.command import build as build_programs
 from labsupport.cluster.cluster import Cluster
 from labsupport.cluster.folder import DEFAULT_NAME, running_clusters
 from labsupport.cluster.numbers import CLIENT
 from labsupport.cluster.reading_logs import print_log
+from labsupport.cluster.supplies import find_supplies
 from labsupport.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -53,6 +57,7 @@ def add_arguments(cluster: argparse.ArgumentParser) -> None:
     node.add_argument("change", choices=("add", "remove", "stop", "start"))
     node.add_argument("node", nargs="?", default="", metavar="NODE", help="which; not for add")
     add_binaries_commands(commands)
+    commands.choices["build"].set_defaults(run=build)
 
 
 def _add(commands: _SubParsersAction[argparse.ArgumentParser], name: str, run: Run, text: str, *,
@@ -94,6 +99,17 @@ def start(arguments: argparse.Namespace) -> int:
     sys.stdout.write(f'\nTo use kubectl in this shell:  eval "$(labsupport cluster env{option})"\n'
                      f"To end it:                     labsupport cluster stop{option}\n")
     return 0
+
+
+def build(arguments: argparse.Namespace) -> int:
+    """Build the programs that are missing, and make the images that are not current."""
+    status = build_programs(arguments)
+    with TemporaryDirectory() as spare:
+        images = find_supplies(Path(spare), _Steps()).images
+        sys.stdout.write(f"{images.size_bytes / 1e6:.1f} MB of images: {', '.join(images.names)}\n")
+        for tool in images.missing_tools:
+            sys.stdout.write(f"{tool.name} is not in them: this machine lacks it (Debian package {tool.package})\n")
+    return status
 
 
 def restart(arguments: argparse.Namespace) -> int:
