@@ -25,6 +25,7 @@ from labsupport.sandbox.process import Completed
 from labsupport.waiting import wait_until
 
 STOP_DEADLINE_S = 20.0
+OTHERS_DEADLINE_S = 300.0
 Report = Callable[[str], None]
 
 
@@ -76,7 +77,7 @@ class Cluster:
             report: called with a line at the beginning of each step.
 
         Returns:
-            False if it was running already; then nothing is changed.
+            False if it was running already, or another program has started it meanwhile; then nothing is changed.
 
         Raises:
             ClusterError: a step failed; everything is undone, and the logs stay.
@@ -87,10 +88,13 @@ class Cluster:
         if proxy_mode not in {"iptables", "nftables"}:
             raise ClusterError(f"kube-proxy has no mode {proxy_mode!r} here", expected="iptables or nftables",
                                next_step="--proxy-mode nftables")
-        if self.running:
-            return False
-        self._launch(Settings(nodes, proxy_mode, dns, tuple(registries)), report)
-        return True
+        settings = Settings(nodes, proxy_mode, dns, tuple(registries))
+        while not self.running:
+            if self.folder.running():
+                self._wait_for_another(report)
+            elif self._launch(settings, report):
+                return True
+        return False
 
     def stop(self) -> bool:
         """End the cluster and everything in it; returns False if it was not running."""
@@ -198,7 +202,14 @@ class Cluster:
         option = "" if self.name == DEFAULT_NAME else f" --name {self.name}"
         return ClusterError(f"the cluster {self.name} is not running", next_step=f"labsupport cluster start{option}")
 
-    def _launch(self, settings: Settings, report: Report) -> None:
+    def _wait_for_another(self, report: Report) -> None:
+        """Wait while another program starts or stops the cluster."""
+        report("waiting for another program that starts or stops this cluster")
+        wait_until(lambda: self.running or not self.folder.running(), what=f"the cluster {self.name} to run, or to end",
+                   deadline_s=OTHERS_DEADLINE_S, interval_s=0.1)
+
+    def _launch(self, settings: Settings, report: Report) -> bool:
+        """Start the cluster's process; False if another one was faster."""
         self.close()
         self.folder.make()
         argv = [sys.executable, "-m", "labsupport.cluster.supervisor", self.name, json.dumps(asdict(settings))]
@@ -207,8 +218,7 @@ class Cluster:
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, cwd="/",
                                        start_new_session=True)
         try:
-            if process.stdout is not None:
-                self._follow(process.stdout, report)
+            started = process.stdout is not None and self._follow(process.stdout, report)
         except BaseException:
             process.terminate()
             process.wait(STOP_DEADLINE_S)
@@ -216,15 +226,20 @@ class Cluster:
         finally:
             if process.stdout is not None:
                 process.stdout.close()
+        if not started:
+            process.wait(STOP_DEADLINE_S)
         process.returncode = 0  # it goes on by itself; without this, Popen would warn that nobody waits for it
+        return started
 
-    def _follow(self, messages: IO[bytes], report: Report) -> None:
+    def _follow(self, messages: IO[bytes], report: Report) -> bool:
         for line in messages:
             message = json.loads(line)
             if "error" in message:
                 raise rebuild_error(message["error"])
+            if "busy" in message:
+                return False
             if "result" in message:
-                return
+                return True
             report(message["report"])
         raise ClusterError(f"the process of the cluster {self.name} ended while it was starting",
                            where=str(self.folder.supervisor_log), log_tail=tail(self.folder.supervisor_log),

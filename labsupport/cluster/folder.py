@@ -77,14 +77,29 @@ class ClusterFolder:
             self.path.parent.rmdir()
 
     def lock(self) -> int | None:
-        """Take this cluster's lock; it is held as long as the returned descriptor is open. None: it is running."""
-        fd = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        """Take this cluster's lock; it is held as long as the returned descriptor is open.
+
+        Returns:
+            None if another process has it, or has just removed the folder.
+        """
+        path = self.path / "lock"
+        try:
+            fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            return None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            return None
-        return fd
+            if path.stat().st_ino == os.fstat(fd).st_ino:
+                return fd
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        os.close(fd)
+        return None
+
+    def forget_the_dead(self) -> None:
+        """Remove the sockets of a process that was killed; only who has the lock may do so."""
+        for stale in (self.control_socket, self.lab_socket):
+            stale.unlink(missing_ok=True)
 
     def running(self) -> bool:
         """Whether the cluster's process is there, be the cluster up already or not."""

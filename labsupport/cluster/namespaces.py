@@ -33,7 +33,7 @@ def make_fresh_namespace(reader: Reader, name: str, report: Callable[[str], None
     Args:
         reader: reaches the cluster.
         name: the namespace's.
-        report: is told once if there is something to be deleted.
+        report: is told again and again what is done, as long as something is left to be deleted.
 
     Raises:
         ClusterError: the API server refused it, or something in it does not go away.
@@ -41,10 +41,9 @@ def make_fresh_namespace(reader: Reader, name: str, report: Callable[[str], None
     path = f"{_NAMESPACES}/{name}"
     earlier = reader.api.find(path)
     if earlier is not None:
-        report(f"removing what is in the Kubernetes namespace {name}")
         if earlier["status"].get("phase") != "Terminating":
             reader.api.delete(path)  # from now on nothing new can be made in it
-        _empty(reader, name)
+        _empty(reader, name, report)
         reader.api.replace(f"{path}/finalize", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
                                                 "spec": {"finalizers": []}})
         wait_until(lambda: reader.api.find(path) is None, what=f"the Kubernetes namespace {name} to be gone",
@@ -56,12 +55,13 @@ def make_fresh_namespace(reader: Reader, name: str, report: Callable[[str], None
                    what=f"{needed} in the Kubernetes namespace {name}")
 
 
-def _empty(reader: Reader, name: str) -> None:
+def _empty(reader: Reader, name: str, report: Callable[[str], None]) -> None:
     """Delete everything in a namespace that is being terminated; return when it is gone."""
     left = [kind for kind in reader.kinds() if kind.namespaced and {"list", "deletecollection"} <= kind.verbs]
     impatient_at = time.monotonic() + PATIENCE_S
 
     def look() -> bool:
+        report(f"removing what an earlier run left in the Kubernetes namespace {name}")
         left[:] = [kind for kind in left if _objects(reader, kind, name)]
         # A kubelet that was told to wait for 30 s does so, and one whose node is stopped will never say that a pod has
         # ended: a grace period of 0 does not wait for kubelets.

@@ -162,6 +162,12 @@ class Node:
                                           content=f"{CONTAINERD_ROOT}/io.containerd.content.v1.content")
         self._lab.run(self.inside(["sh", "-c", script]), echo=False, timeout_s=IMPORT_DEADLINE_S).check()
 
+    def unpack_images(self) -> None:
+        """Unpack all images, so that the first pod of each starts as fast as the second."""
+        argv = ["nice", str(self.plan.programs["ctr"]), f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io",
+                "images", "import", f"/etc/{IMAGES}"]
+        self._lab.run(self.inside(argv), echo=False, timeout_s=IMPORT_DEADLINE_S)
+
     def _start_component(self, name: str, options: Sequence[str], command: Sequence[str] = ()) -> None:
         argv = [*(command or [str(self.plan.programs[name])]), *options]
         component = Component(self._lab, f"{name}@{self.name}", self.inside(argv), self._logs[name], self._notice)

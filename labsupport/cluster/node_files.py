@@ -192,6 +192,9 @@ state = "/run/containerd"
 oom_score = 0
 disabled_plugins = [{plugins}]
 
+[plugins.'io.containerd.gc.v1.scheduler']
+  startup_delay = "1m"  # not while the images are being loaded
+
 [grpc]
   address = "{CONTAINERD_SOCKET}"
 

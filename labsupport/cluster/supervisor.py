@@ -92,6 +92,7 @@ class Supervisor:
             self._booting = False
             _tell({"result": "ready"})
             self._leave_the_starter()
+            threading.Thread(target=self.system.unpack_images, name="images", daemon=True).start()
             self._stay(requests)
 
     def _open(self, undo: ExitStack) -> None:
@@ -194,8 +195,9 @@ def main(argv: list[str]) -> int:
     folder.make()
     lock = folder.lock()
     if lock is None:
-        _tell({"error": {"what": f"the cluster {folder.name} is running already"}})
+        _tell({"busy": "another process starts, runs or stops this cluster"})
         return 1
+    folder.forget_the_dead()
     supervisor = Supervisor(folder, Settings(**json.loads(argv[1])))
     try:
         supervisor.run()
