@@ -77,7 +77,7 @@ def test_a_command_that_forks_too_often_is_refused_and_the_lab_lives(small_lab, 
 def test_other_users_of_the_lab_count_as_well(small_lab):
     bomb = small_lab.start(["python3", "-I", "-c", FORK_TO_THE_LIMIT.replace("            BEFORE\n", AS_MANY_USERS)])
     wait_until(lambda: b"unavailable" in b"".join(data for _, data in bomb.read(1)), what="the limit", deadline_s=20)
-    # The kernel counts a fork before it refuses it, so that many users who fork at once refuse each other a little early.
+    # The kernel counts a fork before it refuses it: many users who fork at once refuse each other a little early.
     assert LIMIT // 2 < size() <= LIMIT
     small_lab.end_processes()
     assert small_lab.run("echo alive", echo=False).stdout == "alive\n"

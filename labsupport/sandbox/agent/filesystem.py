@@ -4,6 +4,7 @@ Everything here happens in the outer user namespace. The lab runs in the inner o
 its root can neither make them writable nor take one away to see what lies under it (mount_namespaces(7)).
 """
 
+import errno
 import os
 import stat
 
@@ -75,7 +76,7 @@ class View:
             syscalls.attach_tree(tree, path)
         trusted = syscalls.open_tree("/")
         # Relative names: the two folders now lie under the second tmpfs on /run, where the lab cannot reach them.
-        mount("overlay", "/etc", "lowerdir=/etc,upperdir=upper,workdir=work,userxattr")
+        _mount_etc("upper")
         os.chdir("/")
         return trusted
 
@@ -146,6 +147,38 @@ def _fill_etc(source: str, target: str) -> None:
     os.makedirs(target + "/netns", exist_ok=True)
 
 
+def _mount_etc(upper: str) -> None:
+    """Put the writable layer over /etc.
+
+    The kernel refuses an overlay over a folder with mounts in it that the lab could uncover that way. Containers have
+    such mounts (/etc/hosts, /etc/resolv.conf): there the lab gets a copy of all of /etc instead.
+    """
+    try:
+        mount("overlay", "/etc", f"lowerdir=/etc,upperdir={upper},workdir=work,userxattr")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        _copy_rest("/etc", upper)
+        syscalls.bind(upper, "/etc")
+
+
+def _copy_rest(source: str, target: str) -> None:
+    """Copy what `_fill_etc` has left out: links, and files in folders."""
+    try:
+        with os.scandir(source) as entries:
+            found = list(entries)
+    except PermissionError:
+        return  # closed to this user
+    for entry in found:
+        path = f"{target}/{entry.name}"
+        if entry.is_symlink():
+            os.symlink(os.readlink(entry.path), path)
+        elif entry.is_dir():
+            _copy_rest(entry.path, path)
+        elif entry.is_file() and not os.path.exists(path):
+            _copy_file(entry.path, path, MEBIBYTE)
+
+
 def _copy_folders(source: str, target: str) -> None:
     try:
         with os.scandir(source) as entries:
@@ -157,16 +190,16 @@ def _copy_folders(source: str, target: str) -> None:
         _copy_folders(f"{source}/{name}", f"{target}/{name}")
 
 
-def _copy_file(source: str, target: str) -> None:
+def _copy_file(source: str, target: str, most: int = LARGEST_COPIED_FILE_BYTES) -> None:
     try:
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     except (PermissionError, FileNotFoundError):
         return  # closed to this user, or gone since the folder was read: the lower layer says so just as well
     try:
-        data = os.read(fd, LARGEST_COPIED_FILE_BYTES + 1)
+        data = os.read(fd, most + 1)
     finally:
         os.close(fd)
-    if len(data) <= LARGEST_COPIED_FILE_BYTES:
+    if len(data) <= most:
         _write_file(target, data)
 
 
