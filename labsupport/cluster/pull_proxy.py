@@ -67,13 +67,13 @@ class PullProxy:
         if method == "CONNECT":
             host, _, port = target.rpartition(":")
             return self._tunnel(host.strip("[]"), int(port) if port.isdecimal() else 0)
-        url = urlsplit(target)
-        if url.hostname != REGISTRY_HOST or url.port not in self._registries:
-            raise _Refused(f"plain HTTP is for registries named at the start of the cluster, not for {url.netloc}")
-        path = url._replace(scheme="", netloc="").geturl() or "/"
+        port = next((port for port in self._registries if target.startswith(f"http://{REGISTRY_HOST}:{port}/")), None)
+        if port is None:
+            raise _Refused(f"plain HTTP is for registries named at the start of the cluster, not for {target[:100]}")
+        path = target.removeprefix(f"http://{REGISTRY_HOST}:{port}")
         line = f"{method} {path} HTTP/1.1\r\nConnection: close\r\n".encode()
         rest = re.sub(rb"(?im)^(proxy-)?connection:[^\n]*\n", b"", head[match.end():])
-        return _open("127.0.0.1", url.port), line + rest
+        return _open("127.0.0.1", port), line + rest
 
     def _tunnel(self, host: str, port: int) -> tuple[socket.socket, bytes]:
         if host == REGISTRY_HOST and port in self._registries:
