@@ -1,11 +1,11 @@
 # Two commands matter: `make lab` and `make test`. `make` alone prints what else there is.
 # PYTHON=python3.12 chooses the interpreter, OPEN=0 serves JupyterLab without opening a browser.
 .DEFAULT_GOAL := help
-.PHONY: help install lab test bench reference pins clean
+.PHONY: help install lab test conformance bench reference pins clean
 export PYTHON OPEN
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 install: ## make .venv with the package, its extras and the command labsupport
 	@tools/install.sh
@@ -15,6 +15,9 @@ lab: install ## open the first notebook in JupyterLab (OPEN=0: print its URL, op
 
 test: ## install what the tests need and run everything that CI runs
 	@tools/test.sh
+
+conformance: install ## run Kubernetes' own Conformance tests against clusters of ours (an hour; tests/conformance/README.md)
+	@.venv/bin/python tests/conformance/run.py
 
 bench: install ## measure how fast and how big labs are, beside their limits
 	@.venv/bin/python -m benchmarks

@@ -9,10 +9,12 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import oracle
 import pytest
+import shared_cluster
+from xdist.scheduler import LoadFileScheduling
 
 from labsupport import Lab
 from labsupport.errors import WaitTimeout
@@ -25,11 +27,24 @@ _before = pytest.StashKey[oracle.Snapshot]()
 _left = pytest.StashKey[list[str]]()
 
 
+class _Scheduling(LoadFileScheduling):
+    """All tests of clusters on one worker: they share one, and a user's inotify instances last for four or so."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "clusters" if file.startswith("tests/cluster/test_cluster_") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
+    return _Scheduling(config, log)
+
+
 def pytest_configure() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a job in the background of a script; children inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+    shared_cluster.choose_name()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -41,6 +56,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     before = session.config.stash.get(_before, None)
     if before is None:
         return
+    shared_cluster.stop()
     left = [f"process {process.pid}: {process.command_line}" for process in _left_below(os.getpid())]
     left += oracle.Snapshot().changes(before)
     session.config.stash[_left] = left
@@ -56,15 +72,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root_only") and os.geteuid() != 0:
         pytest.skip("observes the whole machine, so it needs root")
+    if item.path.suffix == ".ipynb" and "open_cluster(" in item.path.read_text(encoding="utf-8"):
+        shared_cluster.need_programs()
 
 
-def _left_below(ancestor: int) -> list[oracle.Process]:
+def _left_below(ancestor: int, *, without: Collection[int] = ()) -> list[oracle.Process]:
     """Return the processes of labs that are still there after the time in which they must be gone.
 
     One in state D waits in the kernel, where not even SIGKILL reaches it: it gets more time.
     """
     def left() -> list[oracle.Process]:
-        return oracle.lab_processes_below(ancestor)
+        return oracle.lab_processes_below(ancestor, without=without)
 
     try:
         wait_until(lambda: all(process.state != "D" for process in left()), what="the kernel to let go of the labs",
@@ -75,11 +93,17 @@ def _left_below(ancestor: int) -> list[oracle.Process]:
     return []
 
 
+@pytest.fixture(scope="session")
+def lasting_clusters() -> set[int]:
+    """Process ids of clusters that several tests share. Whoever starts one puts it in, and takes it out at its end."""
+    return set()
+
+
 @pytest.fixture(autouse=True)
-def no_lab_left() -> Iterator[None]:
+def no_lab_left(lasting_clusters: set[int]) -> Iterator[None]:
     """After each test: no process of a lab below this one, and no socket of a lab that this process made."""
     yield
-    left = _left_below(os.getpid())
+    left = _left_below(os.getpid(), without=lasting_clusters | shared_cluster.supervisors())
     assert not left, f"a lab outlived its test: {left}"
     assert oracle.lab_sockets(os.getpid()) == []
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 AGENT_MARK, OBSERVER_MARK = "labsupport-agent", "labsupport-observer"
+SUPERVISOR_MARK = "labsupport.cluster.supervisor"
 NAMESPACE_KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 _TOOLS = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
@@ -46,9 +47,15 @@ class Process:
         return OBSERVER_MARK in self.command_line.split("\0")
 
     @property
+    def is_supervisor(self) -> bool:
+        """Whether it is the process of a cluster."""
+        return SUPERVISOR_MARK in self.command_line.split("\0")
+
+    @property
     def of_a_lab(self) -> bool:
         """Whether it belongs to some lab and can still do or hold something."""
-        return self.state not in {"Z", "X"} and (self.is_agent or self.is_observer or bool(self.inner_pids))
+        return self.state not in {"Z", "X"} and (
+            self.is_agent or self.is_observer or self.is_supervisor or bool(self.inner_pids))
 
 
 def read_process(pid: int) -> Process | None:
@@ -85,11 +92,12 @@ def processes() -> dict[int, Process]:
     return {process.pid: process for process in found if process is not None}
 
 
-def descendants(ancestor: int) -> list[Process]:
-    """Return the processes below `ancestor`: its children, theirs, and so on."""
+def descendants(ancestor: int, *, without: Collection[int] = ()) -> list[Process]:
+    """Return the processes below `ancestor`: its children, theirs, and so on; not `without` and what is below them."""
     children: dict[int, list[Process]] = {}
     for process in processes().values():
-        children.setdefault(process.parent, []).append(process)
+        if process.pid not in without:
+            children.setdefault(process.parent, []).append(process)
     found: list[Process] = []
     waiting = [ancestor]
     while waiting:
@@ -99,9 +107,9 @@ def descendants(ancestor: int) -> list[Process]:
     return found
 
 
-def lab_processes_below(ancestor: int) -> list[Process]:
-    """Return the processes of labs that `ancestor` or something below it has started."""
-    return [process for process in descendants(ancestor) if process.of_a_lab]
+def lab_processes_below(ancestor: int, *, without: Collection[int] = ()) -> list[Process]:
+    """Return the processes of labs that `ancestor` or something below it has started; not `without` and theirs."""
+    return [process for process in descendants(ancestor, without=without) if process.of_a_lab]
 
 
 def namespaces_of(pid: int) -> dict[str, str]:

@@ -18,7 +18,7 @@ from labsupport.cluster.logs import tail
 from labsupport.cluster.node import enter
 from labsupport.cluster.numbers import CLIENT, MOST_NODES
 from labsupport.cluster.pods import name_pod_namespace
-from labsupport.cluster.supervisor import Settings
+from labsupport.cluster.supervisor import IDLE_S, Settings
 from labsupport.errors import ClusterError
 from labsupport.sandbox import Lab
 from labsupport.sandbox.process import Completed
@@ -66,7 +66,8 @@ class Cluster:
         return self.folder.kubeconfig
 
     def start(self, *, nodes: int = 2, proxy_mode: str = "iptables", dns: bool = True,
-              registries: Sequence[int] = (), report: Report = _say_nothing) -> bool:
+              registries: Sequence[int] = (), pulls: bool = True, hidden: Sequence[Path] = (),
+              idle_s: float = IDLE_S, report: Report = _say_nothing) -> bool:
         """Start the cluster and return when all nodes are Ready and DNS answers.
 
         Args:
@@ -74,6 +75,9 @@ class Cluster:
             proxy_mode: how kube-proxy makes Services: "iptables" or "nftables".
             dns: whether CoreDNS is installed.
             registries: ports of this machine's loopback address with a registry: nodes pull `localhost:PORT/NAME`.
+            pulls: whether nodes may pull images; if not, they have those that a cluster brings, and no way out.
+            hidden: more folders of the host that its lab must not see.
+            idle_s: it stops by itself when nobody has used it for so many seconds.
             report: called with a line at the beginning of each step.
 
         Returns:
@@ -88,7 +92,7 @@ class Cluster:
         if proxy_mode not in {"iptables", "nftables"}:
             raise ClusterError(f"kube-proxy has no mode {proxy_mode!r} here", expected="iptables or nftables",
                                next_step="--proxy-mode nftables")
-        settings = Settings(nodes, proxy_mode, dns, tuple(registries))
+        settings = Settings(nodes, proxy_mode, dns, tuple(registries), pulls, tuple(map(str, hidden)), idle_s)
         while not self.running:
             if self.folder.running():
                 self._wait_for_another(report)
@@ -125,9 +129,13 @@ class Cluster:
     def lab(self) -> Lab:
         """The lab that the cluster runs in. Its first network namespace is the control plane's machine."""
         if self._lab is None or self._lab.closed:
-            found = self._control().call("attach")
-            self._lab = Lab.join(found["address"], found["token"], f"cluster {self.name}")
+            self._lab = Lab.join(*self.invitation(), f"cluster {self.name}")
         return self._lab
+
+    def invitation(self) -> tuple[str, str]:
+        """Return address and token for `Lab.join`; the address is the path of a Unix socket."""
+        found = self._control().call("attach")
+        return found["address"], found["token"]
 
     def nodes(self) -> list[str]:
         """Return the names of the nodes, also of those that are stopped."""
@@ -213,7 +221,7 @@ class Cluster:
         self.close()
         self.folder.make()
         argv = [sys.executable, "-m", "labsupport.cluster.supervisor", self.name, json.dumps(asdict(settings))]
-        with self.folder.supervisor_log.open("wb") as log:
+        with self.folder.supervisor_log.open("ab") as log:  # who gets the lock makes it empty
             self.folder.supervisor_log.chmod(0o600)
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, cwd="/",
                                        start_new_session=True)

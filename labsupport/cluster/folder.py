@@ -123,7 +123,8 @@ def clusters_folder() -> Path:
         ClusterError: somebody else owns it, or others may enter it.
     """
     path = _clusters_path()
-    path.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # whatever it is
+        path.mkdir(mode=0o700)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise ClusterError("the folder of this user's clusters cannot be trusted", where=str(path),

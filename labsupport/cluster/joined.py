@@ -19,9 +19,14 @@ done
 true"""
 
 
+def is_node(name: str) -> bool:
+    """Whether nodes have such names."""
+    return bool(_NODE.fullmatch(name))
+
+
 def node_names(lab: Lab) -> list[str]:
     """Return the names of a cluster's nodes, also of those that are stopped."""
-    return [name for name in lab.namespaces() if _NODE.fullmatch(name)]
+    return [name for name in lab.namespaces() if is_node(name)]
 
 
 def enter_node(lab: Lab, node: str, argv: Sequence[str]) -> list[str]:

@@ -44,9 +44,7 @@ def make_fresh_namespace(reader: Reader, name: str, report: Callable[[str], None
         if earlier["status"].get("phase") != "Terminating":
             reader.api.delete(path)  # from now on nothing new can be made in it
         _empty(reader, name, report)
-        reader.api.replace(f"{path}/finalize", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
-                                                "spec": {"finalizers": []}})
-        wait_until(lambda: reader.api.find(path) is None, what=f"the Kubernetes namespace {name} to be gone",
+        wait_until(partial(_finalize, reader, name), what=f"the Kubernetes namespace {name} to be gone",
                    deadline_s=READY_DEADLINE_S, interval_s=LOOK_EVERY_S)
     reader.api.create(_NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     # No pod is admitted without the one, and no pod starts without the other.
@@ -79,6 +77,19 @@ def _empty(reader: Reader, name: str, report: Callable[[str], None]) -> None:
         raise ClusterError(f"the Kubernetes namespace {name} cannot be emptied", observed=", ".join(names)[:500],
                            expected="nothing in it", next_step="look for finalizers in these objects: kubectl "
                            f"-n {name} get {left[0].name} -o yaml; or restart the cluster") from None
+
+
+def _finalize(reader: Reader, name: str) -> bool:
+    """Let an empty namespace go; return whether it has gone."""
+    path = f"{_NAMESPACES}/{name}"
+    if reader.api.find(path) is None:
+        return True
+    try:
+        reader.api.replace(f"{path}/finalize", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
+                                                "spec": {"finalizers": []}})
+    except ClusterError:  # the namespace controller was faster; the next look tells
+        return False
+    return reader.api.find(path) is None
 
 
 def _objects(reader: Reader, kind: Kind, namespace: str) -> list[str]:

@@ -36,7 +36,7 @@ class _Handler(socketserver.StreamRequestHandler):
             result = self.server.perform(request.pop("do"), request)
         except LabError as error:
             self._send({"error": error_fields(error)})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self._send({"error": {"what": "the cluster's process did not understand the request",
                                   "observed": f"{type(error).__name__}: {error}"}})
         else:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -29,7 +31,7 @@ from labsupport.cluster.requests import RequestServer
 from labsupport.cluster.supplies import find_supplies
 from labsupport.cluster.system import System, SystemPlan
 from labsupport.doctor.ids import plan_id_map
-from labsupport.errors import LabError
+from labsupport.errors import ClusterError, LabError
 from labsupport.sandbox import Lab
 from labsupport.sandbox.forward import Forward
 
@@ -48,6 +50,8 @@ class Settings:
         proxy_mode: "iptables" or "nftables".
         dns: whether CoreDNS is installed.
         registries: ports of this machine's loopback address where nodes may pull images from.
+        pulls: whether nodes may pull images at all.
+        hidden: folders of the host that the cluster's lab must not see.
         idle_s: it stops when nobody has used it for so many seconds.
     """
 
@@ -55,6 +59,8 @@ class Settings:
     proxy_mode: str = "iptables"
     dns: bool = True
     registries: tuple[int, ...] = ()
+    pulls: bool = True
+    hidden: tuple[str, ...] = ()
     idle_s: float = IDLE_S
 
 
@@ -82,14 +88,17 @@ class Supervisor:
         with ExitStack() as undo:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
-            self._open(undo)
-            self.system.boot(self.report)
-            if self.settings.dns:
-                self.system.enable_dns(self.report)
-                self.system.await_dns()
+            threading.Thread(target=self._watch_the_starter, name="starter", daemon=True).start()
+            try:
+                self._open(undo)
+                self.system.boot(self.report)
+                if self.settings.dns:
+                    self.system.enable_dns(self.report)
+                    self.system.await_dns()
+            finally:
+                self._booting = False  # from now on a signal finds it up, or being taken down already
             requests = RequestServer(self)
             undo.callback(requests.close)
-            self._booting = False
             _tell({"result": "ready"})
             self._leave_the_starter()
             threading.Thread(target=self.system.unpack_images, name="images", daemon=True).start()
@@ -98,8 +107,8 @@ class Supervisor:
     def _open(self, undo: ExitStack) -> None:
         self.report("programs and images")
         supplies = find_supplies(self.folder.images)
-        self.lab = Lab(f"cluster {self.folder.name}", visible=supplies.folders, process_limit=PROCESSES,
-                       socket_path=self.folder.lab_socket)
+        self.lab = Lab(f"cluster {self.folder.name}", visible=supplies.folders, hidden=self.settings.hidden,
+                       process_limit=PROCESSES, socket_path=self.folder.lab_socket)
         undo.callback(self.lab.close)
         undo.callback(self.folder.lab_socket.unlink, missing_ok=True)
         credentials = control_plane.make_credentials()
@@ -114,7 +123,7 @@ class Supervisor:
             f"https://{host}:{port}", credentials.authority.certificate, credentials.admin, user="admin",
             cluster=f"labsupport-{self.folder.name}"))
         plan = SystemPlan(self.settings.nodes, self.settings.proxy_mode, supplies.programs, supplies.images,
-                          self.folder.logs, tuple(self.settings.registries), supplies.seccomp)
+                          self.folder.logs, tuple(self.settings.registries), supplies.seccomp, self.settings.pulls)
         self.system = System(self.lab, plan, credentials, api, self.notice)
 
     def report(self, step: str) -> None:
@@ -131,9 +140,10 @@ class Supervisor:
         self.log(line)
 
     def log(self, line: str) -> None:
-        """Write a line to the log."""
-        sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-        sys.stderr.flush()
+        """Write a line to the log. A disk that is full loses it, and the cluster goes on."""
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+            sys.stderr.flush()
 
     def used(self) -> None:
         """Note that somebody uses the cluster."""
@@ -172,9 +182,17 @@ class Supervisor:
                 self.notice(f"nobody used the cluster for {idle_s / 3600:.1f} hours: it stops")
                 return
 
+    def _watch_the_starter(self) -> None:
+        """Stop when whoever waits for the start has gone: then the pipe to him has an error (poll(2))."""
+        pipe = select.poll()
+        pipe.register(1, 0)
+        pipe.poll()
+        if self._booting:
+            os.kill(os.getpid(), signal.SIGTERM)
+
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self._booting:
-            self._booting = False  # a second signal finds the cluster being taken down already
+            self._booting = False
             raise Stopped
         self.stop_event.set()
 
@@ -198,20 +216,29 @@ def main(argv: list[str]) -> int:
         _tell({"busy": "another process starts, runs or stops this cluster"})
         return 1
     folder.forget_the_dead()
+    os.truncate(folder.supervisor_log, 0)
     supervisor = Supervisor(folder, Settings(**json.loads(argv[1])))
     try:
         supervisor.run()
         folder.remove()
-    except Stopped:
+    except (Stopped, BrokenPipeError):
         supervisor.log("stopped while it was starting; everything is undone")
-    except LabError as error:
-        supervisor.log(str(error))
-        with contextlib.suppress(BrokenPipeError):  # nobody waits for the answer any more; it is in the log
-            _tell({"error": error_fields(error)})
-        return 1
+    except (LabError, OSError) as error:
+        return _fail(supervisor, error)
     finally:
         os.close(lock)
     return 0
+
+
+def _fail(supervisor: Supervisor, error: LabError | OSError) -> int:
+    if isinstance(error, OSError):
+        supervisor.log(traceback.format_exc())
+        error = ClusterError("the cluster's process could not go on", where=str(supervisor.folder.path),
+                             observed=str(error), next_step="a full disk is the usual reason: free space there")
+    supervisor.log(str(error))
+    with contextlib.suppress(BrokenPipeError):  # nobody waits for the answer any more; it is in the log
+        _tell({"error": error_fields(error)})
+    return 1
 
 
 if __name__ == "__main__":

@@ -46,8 +46,9 @@ def find_supplies(spare: Path, progress: Callable[[str], None] = lambda _line: N
         raise ClusterError("programs of the cluster are missing", observed=", ".join(missing),
                            expected="all of them built, or on PATH",
                            next_step="build them once: labsupport cluster build")
-    programs = {name: program.path for name, program in found.items()}
+    # Folders are seen in the lab where they really are. The file's own name stays: it tells what to do (multicall).
+    programs = {name: program.path.parent.resolve() / program.path.name for name, program in found.items()}
     spare.mkdir(mode=0o700, exist_ok=True)
     images = standard_images({name: programs[name] for name in IMAGE_PROGRAMS}, folder=spare, progress=progress)
-    folders = {path.parent.resolve() for path in (*programs.values(), *(layer.path for layer in images.layers))}
+    folders = {path.parent for path in (*programs.values(), *(layer.path for layer in images.layers))}
     return Supplies(programs, images, tuple(sorted(folders)), seccomp="without libseccomp" not in found["runc"].note)

@@ -60,6 +60,7 @@ class SystemPlan:
         logs: a folder of the host.
         registries: ports of the host's loopback address where nodes may pull images from.
         seccomp: whether runc can filter system calls.
+        pulls: whether nodes may pull images at all.
     """
 
     nodes: int
@@ -69,6 +70,7 @@ class SystemPlan:
     logs: Path
     registries: tuple[int, ...] = ()
     seccomp: bool = True
+    pulls: bool = True
 
 
 class System:
@@ -106,7 +108,8 @@ class System:
         self.lab.run(RACK_SCRIPT, echo=False).check()
         send(self.lab, self._credentials.files)
         self._offer_commands()
-        self.lab.serve(PullProxy(self.plan.registries), numbers.CONTROL_PLANE_ADDRESS, PROXY_PORT)
+        if self.plan.pulls:
+            self.lab.serve(PullProxy(self.plan.registries), numbers.CONTROL_PLANE_ADDRESS, PROXY_PORT)
         report("etcd and kube-apiserver")
         programs = self.plan.programs
         self._start("etcd", control_plane.etcd_command(programs["etcd"]))
@@ -125,7 +128,8 @@ class System:
             for start in starts:
                 start.result()
         finally:
-            pool.shutdown(wait=False)  # after a failure the lab is closed, and the threads come to their end
+            api_ready.set()  # after a failure nobody waits for it: the lab is closed, and the threads come to their end
+            pool.shutdown(wait=False)
         report("nodes")
         for node in self.nodes.values():
             self._await_node(node)
@@ -174,10 +178,14 @@ class System:
         with self._lock:
             node = self._node(name)
             node.stop()
-            self.api.delete(f"/api/v1/nodes/{name}")
+            path = f"/api/v1/nodes/{name}"
+            if self.api.find(path):  # somebody may have used `kubectl delete node`
+                self.api.delete(path)
             del self.nodes[name]
-            self.lab.run(f"ip netns del {name}; ip link del {name}; rm -rf {node.plan.folder}\n"
-                         f"ip route del {numbers.pod_cidr(node.plan.number)}", echo=False)
+            lines = [f"ip netns del {name}; ip link del {name}; rm -rf {node.plan.folder}"]
+            lines += [f"ip {where} route del {numbers.pod_cidr(node.plan.number)}"
+                      for where in ("", *(f"-n {other}" for other in self.nodes))]
+            self.lab.run("\n".join(lines), echo=False)
 
     def stop_node(self, name: str) -> None:
         """Cut a node's power; the cluster finds out by itself."""

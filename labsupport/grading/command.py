@@ -58,6 +58,7 @@ def _grade(arguments: argparse.Namespace) -> Report:
     else:
         answers = read_answers(arguments.notebook, course)
     return grade(graft(course, answers.sources), remarks=answers.remarks, cell_limit_s=arguments.timeout,
+                 say=_show_progress,
                  progress=lambda number, total, cell: _show_progress(f"cell {number} of {total}: {cell}"))
 
 

@@ -20,6 +20,7 @@ from labsupport.errors import GradingError
 
 MAX_FILE_BYTES = 10 << 20
 _NUMBER = re.compile(r"\d\d(?=-)")
+_OPENS_CLUSTER = re.compile(r"""\bopen_cluster\(["']([a-z0-9-]+)["']\)""")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,12 @@ class CourseNotebook:
     def answers(self) -> dict[str, Cell]:
         """The answer cells by id, in order."""
         return {cell.id: cell for cell in self.cells if cell.role == "answer"}
+
+    @cached_property
+    def namespace(self) -> str:
+        """The Kubernetes namespace that its setup asks for; "" if the notebook has a lab and no cluster."""
+        found = _OPENS_CLUSTER.search(self.cells[0].source) if self.cells else None
+        return found[1] if found else ""
 
     @property
     def possible(self) -> int:
@@ -148,6 +155,9 @@ def _faults(ids: list[str], cells: Sequence[Cell]) -> list[str]:
     faults = [f"the cell id {name!r} is there {ids.count(name)} times" for name in repeated]
     if not cells or cells[0].role != "setup":
         faults.append(f"{cells[0].id if cells else 'no code cell'}: the first code cell needs the role 'setup'")
+    faults += [f"{cell.id}: the first code cell, and no other, opens the cluster: open_cluster(\"NAME\")"
+               for number, cell in enumerate(cells)
+               if "open_cluster(" in cell.source and (number or not _OPENS_CLUSTER.search(cell.source))]
     answered: set[str] = set()
     checked: set[str] = set()
     for cell in cells:

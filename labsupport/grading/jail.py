@@ -1,10 +1,10 @@
 """Where a student's code runs: a kernel in a lab of its own (the jail), beside the lab that is graded.
 
-Two labs, since they must not trust each other. The *graded lab* belongs to the grader: the student's kernel joins it
-through a socket, as its root, and may do anything in it, as in class; the grader's own connection is another one,
-which nobody can take over. The *jail* keeps the student's Python away from the teacher: no file of the host can be
-written, no home, course, answer or other student's folder can be seen, there is no network, and all of it ends with
-the grader.
+Two labs, since they must not trust each other. The *graded lab*, which may be a cluster's, belongs to the grader: the
+student's kernel joins it through a socket, as its root, and may do anything in it, as in class; the grader's own
+connection is another one, which nobody can take over. The *jail* keeps the student's Python away from the teacher: no
+file of the host can be written, no home, course, answer or other student's folder can be seen, there is no network, and
+all of it ends with the grader.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import labsupport
+from labsupport.cluster import Cluster
 from labsupport.errors import GradingError
+from labsupport.grading.graded_cluster import folders_to_hide
 from labsupport.grading.plain import DIFFERENT, parse_answer
 from labsupport.lesson.session import JOIN_VARIABLE
 from labsupport.sandbox import Lab
@@ -32,21 +34,8 @@ PATIENCE_S = 5.0
 MAX_REPLY_BYTES = 1 << 20
 MAX_SENT_BYTES = 160 << 10  # all requests of a run; less than a stopped program's standard input holds, so none blocks
 KEPT_STDERR_BYTES = 2000
-_SYSTEM = {"bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "dev", "proc", "sys", "run", "tmp", "var",
-           "nix", "gnu"}
-_VAR = {"lib", "log", "tmp", "cache"}
 # The kernel of the machine should rather end the jail's processes than the grader when memory runs out.
 _START = f'echo 1000 > /proc/self/oom_score_adj; ulimit -v {MEMORY_LIMIT_KIB}; exec "$0" "$@"'
-
-
-def folders_to_hide() -> list[Path]:
-    """Return the folders on top of the file system that are no part of the operating system.
-
-    A list of what may be seen, not of what must be hidden: a teacher may keep answers anywhere.
-    """
-    tops = [folder for folder in Path("/").iterdir() if folder.name not in _SYSTEM]
-    tops += [folder for folder in Path("/var").iterdir() if folder.name not in _VAR]
-    return [folder for folder in tops if folder.is_dir() and not folder.is_symlink()]
 
 
 @dataclass(frozen=True)
@@ -68,13 +57,14 @@ class Jail:
 
     Args:
         patience_s: how long a kernel may take to obey an interrupt, and as long again the driver to say so.
+        cluster: the running cluster whose lab is graded, if the notebook needs one.
 
     Raises:
         GradingError: the kernel did not start.
         LabUnavailable: this machine cannot run labs.
     """
 
-    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, patience_s: float = PATIENCE_S, cluster: Cluster | None = None) -> None:
         self._patience_s = patience_s
         self._number = 0
         self._sent_bytes = 0
@@ -86,7 +76,13 @@ class Jail:
             door = outer / "door"
             door.mkdir()
             socket_path = door / "lab.sock"
-            self.graded = stack.enter_context(Lab("graded", socket_path=socket_path))
+            if cluster is None:
+                self.graded = stack.enter_context(Lab("graded", socket_path=socket_path, hidden=folders_to_hide()))
+                token = self.graded.announcement.token if self.graded.announcement else ""
+            else:
+                self.graded = cluster.lab
+                address, token = cluster.invitation()
+                socket_path.hardlink_to(address)  # its own folder has the administrator's credentials in it
             socket_path.chmod(0o666)  # inside, the kernel may be another user than the one who made the socket
             door.chmod(0o755)
             package = Path(labsupport.__file__).parent
@@ -95,8 +91,6 @@ class Jail:
             environment = [] if package.is_relative_to(sys.prefix) else ["env", f"PYTHONPATH={package.parent}"]
             self._process = jail.start(["bash", "-c", _START, *environment, sys.executable, "-m",
                                         "labsupport.grading.driver"])
-            announced = self.graded.announcement
-            token = announced.token if announced else ""
             self._write({JOIN_VARIABLE: f"{socket_path} {token}"})
             self._ask("run", START_LIMIT_S, source="")
             self._stack = stack.pop_all()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from labsupport.errors import GradingError
 from labsupport.grading.course import Cell
 from labsupport.lesson import Check, Item
+from labsupport.lesson.notebook_cluster import NotebookCluster
 from labsupport.sandbox import Lab
 
 
@@ -19,8 +20,14 @@ class Judgement:
     points: int
 
 
-def judge(cell: Cell, lab: Lab, answer: object) -> Judgement:
+def judge(cell: Cell, lab: Lab, answer: object, cluster: NotebookCluster | None = None) -> Judgement:
     """Run a check cell.
+
+    Args:
+        cell: the course's.
+        lab: what its `lab` is; with a cluster, the cluster's.
+        answer: what its `answer` is.
+        cluster: what its `cluster` is, if the notebook has one.
 
     Raises:
         GradingError: the cell does not do what a check does; a fault of the course.
@@ -31,9 +38,10 @@ def judge(cell: Cell, lab: Lab, answer: object) -> Judgement:
         def finish(self) -> None:
             found.append(self)
 
+    names = {"__name__": "check", "check": Collected, "lab": lab, "answer": answer, "cluster": cluster}
     code = compile(cell.source, f"<check of {cell.exercise}>", "exec")
     try:
-        exec(code, {"__name__": "check", "check": Collected, "lab": lab, "answer": answer})  # noqa: S102
+        exec(code, names)  # noqa: S102
     except Exception as error:  # as in Check.__exit__: what could not be seen does not hold
         text = f"the check had to stop: {type(error).__name__}: {error}"
         return Judgement((Item(text, ok=False, needed=True),), 0)

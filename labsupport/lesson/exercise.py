@@ -15,12 +15,15 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.display import display
 
 from labsupport.errors import LabError
 from labsupport.sandbox import Lab
+
+if TYPE_CHECKING:
+    from labsupport.lesson.notebook_cluster import NotebookCluster
 
 MAX_NESTING = 5
 _KINDS = {
@@ -96,7 +99,7 @@ class Check:
 
     Args:
         exercise: the exercise's id, the one in the cell's metadata.
-        lab: the lab to look at.
+        lab: the lab or the cluster to look at.
         answer: the student's value, for exercises that ask for one.
 
     Attributes:
@@ -104,7 +107,7 @@ class Check:
         items: what was looked at so far.
     """
 
-    def __init__(self, exercise: str, lab: Lab, answer: object = None) -> None:
+    def __init__(self, exercise: str, lab: Lab | NotebookCluster, answer: object = None) -> None:
         self.exercise = exercise
         self.lab = lab
         self.items: list[Item] = []
@@ -193,6 +196,6 @@ class _ShownCheck(Check):
         display(self)  # type: ignore[no-untyped-call]
 
 
-def check(exercise: str, lab: Lab, answer: object = None) -> Check:
+def check(exercise: str, lab: Lab | NotebookCluster, answer: object = None) -> Check:
     """Return a check that shows its result under the cell. See `Check`."""
     return _ShownCheck(exercise, lab, answer)

@@ -1,4 +1,4 @@
-"""`%%lab` and `%%ns NAME`: shell lines that run in the notebook's lab.
+"""`%%lab` and `%%ns NAME`: shell lines that run in the notebook's lab, or on the machines of its cluster.
 
     %%lab
     ip netns add red
@@ -6,6 +6,8 @@
 
     %%ns red --timeout 10
     ip -br addr
+
+With a cluster, `%%lab` is the control plane's machine, `%%ns node1` a node, `%%ns client` a computer outside.
 
 Each cell is a new bash, as in a script: variables and `cd` end with it, what was put in the background (`&`) goes on.
 Both outputs appear in the order in which they were printed, then the exit status. Ctrl-C (or the stop button) goes to
@@ -25,7 +27,7 @@ from IPython.core.magic import Magics, cell_magic, magics_class
 from IPython.display import display
 
 from labsupport.errors import CommandInterrupted, LabError, LessonError
-from labsupport.lesson.session import current_lab
+from labsupport.lesson.session import cell_command, current_lab, may_name_namespaces
 
 DEFAULT_TIMEOUT_S = 60.0
 MAX_SHOWN_BYTES = 1 << 20
@@ -81,9 +83,10 @@ class LabMagics(Magics):
 
     @cell_magic
     def ns(self, line: str, cell: str) -> None:
-        """Run shell lines in a named network namespace: %%ns NAME [--timeout SECONDS]."""
+        """Run shell lines in a named network namespace, or on a node: %%ns NAME [--timeout SECONDS]."""
         options = _parser("ns").parse_args(shlex.split(line))
-        _refuse_names(cell)
+        if not may_name_namespaces(options.namespace):
+            _refuse_names(cell)
         _run(cell.strip(), options.namespace, options.timeout)
 
 
@@ -101,7 +104,8 @@ def _refuse_names(cell: str) -> None:
 
 def _run(script: str, namespace: str, timeout_s: float) -> None:
     try:
-        completed = current_lab().run(script, namespace=namespace, timeout_s=timeout_s, merge=True,
+        argv, place = cell_command(script, namespace)
+        completed = current_lab().run(argv, namespace=place, timeout_s=timeout_s, merge=True,
                                       max_output_bytes=MAX_SHOWN_BYTES)
     except KeyboardInterrupt:
         raise CommandInterrupted("the commands of this cell were stopped; the lab is still running",

@@ -11,6 +11,8 @@ import re
 import statistics
 
 import nbformat
+import pytest
+import shared_cluster
 from course_notebooks import FOLDER, NOTEBOOKS, TESTS, answers_of, each_notebook
 
 from labsupport.grading.grade import grade
@@ -57,20 +59,28 @@ def test_it_does_nothing_that_a_lesson_must_not(notebook):
 @each_notebook
 def test_its_checks_only_observe_the_lab(notebook):
     """What runs inside the lab, the lab can forge: `lab.observe` runs outside its reach."""
+    allowed = {"lab": {"observe", "namespaces"}, "cluster": {"get", "lab", "namespace"}}
+    allowed["cluster.lab"] = allowed["lab"]
     for cell in notebook.checks.values():
-        used = {node.attr for node in ast.walk(ast.parse(cell.source))
-                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "lab"}
-        assert used <= {"observe", "namespaces"}, cell.id
+        used = {f"{ast.unparse(node.value)}.{node.attr}" for node in ast.walk(ast.parse(cell.source))
+                if isinstance(node, ast.Attribute) and ast.unparse(node.value) in allowed}
+        assert used <= {f"{thing}.{name}" for thing, names in allowed.items() for name in names}, cell.id
 
 
+@pytest.mark.timeout(120)  # a cluster may have to be started
 @each_notebook
 def test_as_shipped_every_cell_runs_clean(notebook):
+    if notebook.namespace:
+        shared_cluster.need_programs()
     for _ in run_notebook(notebook):
         pass
 
 
+@pytest.mark.timeout(120)
 @each_notebook
 def test_as_shipped_it_earns_nothing(notebook):
+    if notebook.namespace:
+        shared_cluster.need_programs()
     report = grade(notebook)
     assert (report.raised, report.ended) == ({}, "")
     assert {exercise.exercise: exercise.points for exercise in report.exercises} == dict.fromkeys(notebook.checks, 0)

@@ -50,6 +50,7 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "SSL_CERT_FILE": CERTIFICATES,  # OpenSSL's own place for them differs between distributions
     "PYTHONUNBUFFERED": "1",  # so that kubectl logs shows lines when they are printed
+    "TAR_OPTIONS": "--no-same-owner",  # kubectl cp would give a file to the host's user, whom a lab may not know
 }
 STAY = ("bash", "-c", "trap 'exit 0' TERM INT; sleep infinity & wait")
 """What a pod of tools runs unless told otherwise: it waits to be entered, and ends at once when asked to."""

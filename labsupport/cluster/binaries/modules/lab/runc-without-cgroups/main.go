@@ -31,6 +31,9 @@ func main() {
 	if err != nil {
 		fail(err)
 	}
+	if globals, container, asked := containerToList(os.Args[1:]); asked && list(runc, globals, container) == nil {
+		return
+	}
 	fail(syscall.Exec(runc, append([]string{runc}, os.Args[1:]...), os.Environ()))
 }
 

@@ -1,0 +1,91 @@
+"""Where the cluster of a notebook comes from: the one that all notebooks share, or the one that is graded."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+
+from labsupport.cluster import Cluster
+from labsupport.cluster.binaries import missing_programs, require_programs
+from labsupport.cluster.folder import DEFAULT_NAME
+from labsupport.cluster.joined import read_admin_kubeconfig
+from labsupport.cluster.numbers import API_PORT
+from labsupport.cluster.reading import Reader, connect_api
+from labsupport.errors import LessonError
+from labsupport.lesson.notebook_cluster import NotebookCluster
+from labsupport.sandbox import Lab
+
+CLUSTER_VARIABLE = "LABSUPPORT_CLUSTER"
+"""The name of the cluster that notebooks share, if it is another one than `default`."""
+PATIENCE_S = 2.0
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class Steps:
+    """Says under the cell what is being done, each step with the seconds since the first."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._said = ""
+
+    def say(self, step: str) -> None:
+        """Say what begins now."""
+        self._said = step
+        sys.stdout.write(f"[{time.monotonic() - self._begun:5.1f} s] {step}\n")
+        sys.stdout.flush()
+
+    def say_if_late(self, step: str) -> None:
+        """Say, once, what goes on for so long that the reader wonders."""
+        if step != self._said and time.monotonic() - self._begun > PATIENCE_S:
+            self.say(step)
+
+
+def check_namespace(name: str) -> None:
+    """Make sure that a notebook may have a Kubernetes namespace of this name, whose content it deletes.
+
+    Raises:
+        LessonError: it may not.
+    """
+    if not _LABEL.fullmatch(name) or name == "default" or name.startswith("kube-"):
+        raise LessonError(f"a notebook cannot have the Kubernetes namespace {name!r}", where="open_cluster",
+                          expected="small letters, digits and '-', and none that Kubernetes uses itself",
+                          next_step='name it after the notebook: open_cluster("lab05")')
+
+
+def shared_cluster(namespace: str, steps: Steps) -> NotebookCluster:
+    """Return the cluster that the notebooks of this user share; it is started if it does not run.
+
+    Raises:
+        ClusterError: it cannot be started; the message says why.
+    """
+    cluster = Cluster(os.environ.get(CLUSTER_VARIABLE, "") or DEFAULT_NAME)
+    if not cluster.running:
+        if missing_programs():
+            steps.say("the cluster's programs are built once; this takes some minutes")
+            require_programs(steps.say)
+        cluster.start(report=steps.say)
+    return use_cluster(cluster, namespace)
+
+
+def use_cluster(cluster: Cluster, namespace: str) -> NotebookCluster:
+    """Return a running cluster as a notebook uses it.
+
+    Raises:
+        ClusterError: it does not run.
+    """
+    lab = cluster.lab
+    return NotebookCluster(lab, Reader(connect_api(cluster.kubeconfig.read_text())), namespace, cluster.close)
+
+
+def joined_cluster(address: str, token: str, namespace: str) -> NotebookCluster:
+    """Return a cluster that can be reached through its lab only: the one that a grader made for this notebook.
+
+    Raises:
+        LabClosed, ProtocolError: see `Lab.join`.
+    """
+    lab = Lab.join(address, token, "cluster")
+    forward = lab.forward("127.0.0.1", API_PORT)
+    reader = Reader(connect_api(read_admin_kubeconfig(lab), forward.address))
+    return NotebookCluster(lab, reader, namespace, lab.close)

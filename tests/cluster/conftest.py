@@ -1,0 +1,84 @@
+"""Clusters to use, stopped in the end whatever happens, and kubectl on the host."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import oracle
+import pytest
+from kube import Kubectl
+
+from labsupport.cluster import Cluster
+from labsupport.cluster.binaries import find_programs, missing_programs
+
+_numbers = itertools.count(1)
+
+
+def _new_cluster() -> Cluster:
+    return Cluster(f"t-{os.getpid()}-{next(_numbers)}")
+
+
+def _end(cluster: Cluster) -> None:
+    try:
+        cluster.stop()
+    finally:  # its start hangs, or its process does
+        for process in oracle.descendants(os.getpid()):
+            if process.is_supervisor and cluster.name in process.command_line.split("\0"):
+                os.kill(process.pid, signal.SIGKILL)
+    if cluster.folder.path.exists():  # it failed, and left its logs
+        cluster.folder.remove()
+
+
+@pytest.fixture(scope="session")
+def programs() -> dict[str, Path]:
+    """The programs of a cluster, by name. CI has them built; who has just cloned the project may not."""
+    missing = missing_programs()
+    if missing:
+        reason = f"programs of the cluster are missing: {', '.join(missing)}; build them: labsupport cluster build"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    return {name: program.path for name, program in find_programs().items()}
+
+
+@pytest.fixture(scope="package")
+def cluster(programs: dict[str, Path], lasting_clusters: set[int]) -> Iterator[Cluster]:
+    """Two nodes with DNS, for all tests of this folder that leave a cluster as they found it."""
+    shared = _new_cluster()
+    try:
+        shared.start()
+        pid = shared.status()["pid"]
+        lasting_clusters.add(pid)
+        yield shared
+        lasting_clusters.remove(pid)
+    finally:
+        _end(shared)
+
+
+@pytest.fixture
+def new_cluster(programs: dict[str, Path]) -> Iterator[Callable[[], Cluster]]:
+    """Makes handles on clusters of the test's own, not started."""
+    made: list[Cluster] = []
+
+    def make() -> Cluster:
+        made.append(_new_cluster())
+        return made[-1]
+
+    yield make
+    for each in made:
+        _end(each)
+
+
+@pytest.fixture(scope="package")
+def new_kubectl(programs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[Cluster], Kubectl]:
+    """Makes a kubectl for a cluster."""
+    home = tmp_path_factory.mktemp("kubectl")
+    return lambda cluster: Kubectl(programs["kubectl"], cluster.kubeconfig, home)
+
+
+@pytest.fixture(scope="package")
+def kubectl(cluster: Cluster, new_kubectl: Callable[[Cluster], Kubectl]) -> Kubectl:
+    """kubectl for the shared cluster, from the host."""
+    return new_kubectl(cluster)

@@ -1,0 +1,50 @@
+"""The cluster that notebooks share while tests run, under a name of its own.
+
+The first notebook that needs it starts it, as in class; the next ones find it running; the end of the session stops it.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+import oracle
+import pytest
+
+from labsupport.cluster import Cluster
+from labsupport.cluster.binaries import missing_programs
+from labsupport.lesson.opening import CLUSTER_VARIABLE
+
+
+def choose_name() -> None:
+    """Make notebooks of this session use a cluster of its own; xdist's workers find the variable set already."""
+    os.environ.setdefault(CLUSTER_VARIABLE, _name_of_this_session())
+
+
+def stop() -> None:
+    """Stop the cluster if it is this session's own."""
+    if os.environ[CLUSTER_VARIABLE] == _name_of_this_session():
+        Cluster(_name_of_this_session()).stop()
+
+
+def supervisors() -> set[int]:
+    """Return the process id of the cluster's process, if it runs."""
+    return {process.pid for process in oracle.processes().values()
+            if process.is_supervisor and os.environ[CLUSTER_VARIABLE] in process.command_line.split("\0")}
+
+
+def need_programs() -> None:
+    """Skip the test if the programs of a cluster are missing. CI has them; who has just cloned the project may not."""
+    missing = _missing()
+    if missing:
+        reason = f"programs of the cluster are missing: {missing}; build them: labsupport cluster build"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+@cache
+def _missing() -> str:
+    return ", ".join(missing_programs())
+
+
+def _name_of_this_session() -> str:
+    return f"tests-{os.getpid()}"
