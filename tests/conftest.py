@@ -28,11 +28,12 @@ _left = pytest.StashKey[list[str]]()
 
 
 class _Scheduling(LoadFileScheduling):
-    """All tests of clusters on one worker: they share one, and a user's inotify instances last for four or so."""
+    """Everything that needs a cluster runs on one worker: a user's inotify instances last for four clusters or so."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        return "clusters" if file.startswith("tests/cluster/test_cluster_") else file
+        needs_cluster = "test_cluster_" in file or any(name in nodeid for name in shared_cluster.notebooks())
+        return "clusters" if needs_cluster else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from pathlib import Path
 
 import oracle
 import pytest
@@ -14,6 +15,14 @@ import pytest
 from labsupport.cluster import Cluster
 from labsupport.cluster.binaries import missing_programs
 from labsupport.lesson.opening import CLUSTER_VARIABLE
+
+
+@cache
+def notebooks() -> tuple[str, ...]:
+    """Return the notebooks that open a cluster, by name without suffix."""
+    folder = Path(__file__).parent.parent / "notebooks"
+    return tuple(sorted(path.stem for path in folder.glob("*.ipynb")
+                        if "open_cluster(" in path.read_text(encoding="utf-8")))
 
 
 def choose_name() -> None:

@@ -14,6 +14,7 @@ from labsupport.sandbox.process import Process
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 STEADY_AFTER_S = 60.0
+FAILING_AFTER_ENDS, FAILING_FOR_S = 3, 10.0
 STOP_PATIENCE_S = 5.0
 
 
@@ -55,6 +56,7 @@ class Component:
         self._stopping = threading.Event()
         self._process: Process | None = None
         self._restarts = 0
+        self._early_ends = 0
         self._last_end = ""
         self._started_at = 0.0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -92,7 +94,8 @@ class Component:
     @property
     def failing(self) -> bool:
         """Whether it has ended by itself again and again, shortly after each start."""
-        return self._restarts >= 3 and time.monotonic() - self._started_at < STEADY_AFTER_S
+        young = time.monotonic() - self._started_at < FAILING_FOR_S
+        return self._early_ends >= FAILING_AFTER_ENDS and young
 
     def status(self) -> ComponentStatus:
         """Return what is known of it now."""
@@ -112,6 +115,7 @@ class Component:
                 if self._stopping.is_set():
                     return
                 steady = time.monotonic() - self._started_at > STEADY_AFTER_S
+                self._early_ends = 0 if steady else self._early_ends + 1
                 pause_s = FIRST_PAUSE_S if steady else min(pause_s * 2, LONGEST_PAUSE_S)
                 if self._stopping.wait(pause_s):
                     return
