@@ -16,7 +16,7 @@ lab: install ## open the first notebook in JupyterLab (OPEN=0: print its URL, op
 test: ## install what the tests need and run everything that CI runs
 	@tools/test.sh
 
-conformance: install ## run Kubernetes' own Conformance tests against clusters of ours (an hour; tests/conformance/README.md)
+conformance: install ## run Kubernetes' own Conformance tests against clusters of ours (tens of minutes; tests/conformance/README.md)
 	@.venv/bin/python tests/conformance/run.py
 
 bench: install ## measure how fast and how big labs are, beside their limits

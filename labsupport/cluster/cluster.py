@@ -108,8 +108,8 @@ class Cluster:
         try:
             connection = ControlConnection(self.folder.control_socket)
         except OSError:
-            raise ClusterError(f"the cluster {self.name} is starting in another program", where=str(self.folder.path),
-                               next_step="wait for it, or press Ctrl-C there") from None
+            raise ClusterError(f"the cluster {self.name} is starting or ending in another program",
+                               where=str(self.folder.path), next_step="wait for it, or press Ctrl-C there") from None
         connection.call("stop")
         connection.close()
         wait_until(lambda: not self.folder.running(), what=f"the cluster {self.name} to end",

@@ -41,7 +41,7 @@ def enter_node(lab: Lab, node: str, argv: Sequence[str]) -> list[str]:
                            next_step="kubectl get nodes")
     found = lab.run(["bash", "-c", _FIRST_PROCESS, "bash", node], echo=False).check().stdout.split()
     if not found:
-        raise ClusterError(f"{node} is stopped", next_step=f"start it: labsupport cluster start-node {node}")
+        raise ClusterError(f"{node} is stopped", next_step=f"start it: labsupport cluster node start {node}")
     return enter(int(found[0]), argv)
 
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from labsupport.cluster.node_files import CONTAINERD_SOCKET
+from labsupport.cluster.numbers import CLIENT, MOST_NODES, node_name
 from labsupport.errors import ClusterError
 from labsupport.sandbox import Lab
 
@@ -28,6 +29,9 @@ def name_pod_namespace(lab: Lab, enter: Enter, pod: str, namespace: str) -> str:
     Raises:
         ClusterError: there is no such pod, it does not run yet, or it uses its node's network.
     """
+    if pod == CLIENT or pod in {node_name(number) for number in range(1, MOST_NODES + 1)}:
+        raise ClusterError(f"a pod called {pod} cannot have that name here: a machine of the cluster has it",
+                           where=f"namespace {namespace}", next_step="give the pod another name")
     found = _pod(lab, pod, namespace)
     if found["spec"].get("hostNetwork"):
         raise ClusterError(f"the pod {pod} has no network namespace of its own: it uses its node's (hostNetwork)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from labsupport.cluster.control_plane import ADMIN
 from labsupport.cluster.joined import enter_node, is_node, node_names
 from labsupport.cluster.namespaces import make_fresh_namespace
 from labsupport.cluster.numbers import CLIENT
+from labsupport.cluster.parcel import send
 from labsupport.cluster.pods import name_pod_namespace
 from labsupport.cluster.reading import Reader
 from labsupport.errors import NamespaceNotFound
@@ -19,7 +21,8 @@ FOLDER = "/run/labsupport"
 MARK = "LABSUPPORT_NOTEBOOK"
 """The environment of everything that a notebook's cells start, so that the next run can end what goes on."""
 
-# What an earlier run left in the lab: processes in the background, names of pods; then a kubeconfig of its own.
+# Removes what an earlier run left in the lab: processes in the background, names of pods.
+# Prints the admin's kubeconfig.
 _PREPARE = f"""set -e
 folder={FOLDER}/$1
 for file in $(grep --files-with-matches --null-data --line-regexp --no-messages "{MARK}=$1" /proc/[0-9]*/environ); do
@@ -31,8 +34,7 @@ for file in "$folder"/pods/*; do
 done 2>/dev/null
 rm -rf "$folder"
 install -d -m 700 "$folder/pods"
-install -m 600 {ADMIN} "$folder/kubeconfig"
-KUBECONFIG=$folder/kubeconfig kubectl config set-context --current --namespace="$1" >/dev/null
+cat {ADMIN}
 """
 
 
@@ -57,6 +59,7 @@ class NotebookCluster:
         self.namespace = namespace
         self._reader = reader
         self._let_go = let_go
+        self._kubeconfig = f"{FOLDER}/{namespace}/kubeconfig"
 
     def make_fresh(self, report: Callable[[str], None]) -> None:
         """Start from nothing: an empty Kubernetes namespace, and nothing of an earlier run in the lab.
@@ -64,7 +67,10 @@ class NotebookCluster:
         Raises:
             ClusterError: see labsupport.cluster.namespaces.
         """
-        self.lab.run(["bash", "-c", _PREPARE, "bash", self.namespace], echo=False).check()
+        prepared = self.lab.run(["bash", "-c", _PREPARE, "bash", self.namespace], echo=False).check()
+        kubeconfig = json.loads(prepared.stdout)
+        kubeconfig["contexts"][0]["context"]["namespace"] = self.namespace
+        send(self.lab, {self._kubeconfig: json.dumps(kubeconfig)})
         make_fresh_namespace(self._reader, self.namespace, report)
 
     def get(self, kind: str, name: str = "", *, namespace: str | None = None) -> Any:
@@ -135,7 +141,7 @@ class NotebookCluster:
                                     next_step=f'if it is a pod, name it first: cluster.name_pod("{place}")')
         if is_node(place):
             return enter_node(self.lab, place, ["env", mark, *argv]), ""
-        return ["env", mark, f"KUBECONFIG={FOLDER}/{self.namespace}/kubeconfig", *argv], place
+        return ["env", mark, f"KUBECONFIG={self._kubeconfig}", *argv], place
 
     def close(self) -> None:
         """Let go of the cluster, which goes on."""

@@ -149,12 +149,12 @@ def test_missing_programs_are_named(programs, new_cluster, tmp_path, monkeypatch
     assert "labsupport cluster build" in caught.value.next_step
 
 
-@pytest.mark.parametrize("filler", [0, 8192])
-def test_a_full_disk_is_told(programs, filler):
-    """In a mount namespace of its own, where /tmp is a disk of two pages."""
+def test_a_full_disk_is_told(new_cluster):
+    """In a mount namespace of its own, where /tmp is a disk without a free block."""
+    name = new_cluster().name
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    script = (f"mount -t tmpfs -o size=8k tmpfs /tmp && head -c {filler} /dev/zero >/tmp/filler && "
-              f"exec {PROGRAM} cluster start --name full --nodes 1")
+    script = ("mount -t tmpfs -o size=8k tmpfs /tmp && head -c 8192 /dev/zero >/tmp/filler && "
+              f"exec {PROGRAM} cluster start --name {name} --nodes 1")
     done = subprocess.run(["unshare", *user, "--mount", "sh", "-c", script], capture_output=True, text=True, timeout=40,
                           check=False, cwd="/")
     assert done.returncode == 1

@@ -110,6 +110,7 @@ def test_the_name_of_a_pod_becomes_the_name_of_its_network(cluster, addresses):
     cluster.lab.run("ip netns del two", echo=False).check()
 
 
+@pytest.mark.timeout(120)  # it starts a cluster
 def test_nftables_mode(new_cluster, new_kubectl):
     cluster = new_cluster()
     cluster.start(nodes=1, proxy_mode="nftables", dns=False)

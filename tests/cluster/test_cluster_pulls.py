@@ -78,6 +78,7 @@ def registry(programs) -> Iterator[http.server.ThreadingHTTPServer]:
         thread.join()
 
 
+@pytest.mark.timeout(150)  # it starts a cluster
 def test_nodes_pull_from_a_named_registry_of_the_host_and_say_why_they_cannot_pull_the_rest(
         registry, new_cluster: Callable[[], Cluster], new_kubectl: Callable[[Cluster], Kubectl]) -> None:
     port = registry.server_address[1]

@@ -76,6 +76,7 @@ def sleeper(kubectl: Kubectl) -> Iterator[str]:
     kubectl.delete("pod", "sleeper")
 
 
+@pytest.mark.timeout(180)  # it waits for seven restarts
 def test_components_that_are_killed_are_started_again_and_pods_go_on(cluster, kubectl, sleeper):
     pods = container(kubectl, sleeper)
     for name in PARTS:

@@ -174,7 +174,7 @@ def test_another_user_reads_nothing_and_controls_nothing(cluster):
         assert "Permission denied" in done.stderr, path
     for path in (folder.control_socket, folder.lab_socket):
         code = f"import socket; socket.socket(socket.AF_UNIX).connect({str(path)!r})"
-        assert "PermissionError" in as_stranger("python3", "-c", code).stderr
+        assert "PermissionError" in as_stranger(sys.executable, "-c", code).stderr
     supervisor = cluster.status()["pid"]
     for command in (f"kill -TERM {supervisor}", f"cat /proc/{supervisor}/environ", f"ls /proc/{supervisor}/fd/",
                     f"nsenter --target {supervisor} --net true"):

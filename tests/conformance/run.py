@@ -198,6 +198,9 @@ def run_round(part: Round, programs: dict[str, Path], skips: Sequence[Skip], res
         bring_programs(cluster, programs)
         specs = run_specs(cluster, part, skipped, results / f"{part.proxy_mode}.log")
         shutil.copytree(cluster.folder.logs, results / f"{part.proxy_mode}-logs")
+    except LabError as error:
+        say(str(error))  # stopping a cluster that has ended fails as well, and would hide this
+        raise
     finally:
         cluster.stop()
     passed, left_out, wrong = judge(specs, part, skipped)

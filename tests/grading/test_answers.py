@@ -64,7 +64,7 @@ def all_reports(notebook: CourseNotebook) -> tuple[Report, list[tuple[WrongAnswe
         return reference.result(), list(zip(answers.wrong, reports, strict=True))
 
 
-@pytest.mark.timeout(240)  # the first one waits for all answers of its notebook
+@pytest.mark.timeout(600)  # the first one waits for all answers of its notebook
 @each_notebook
 def test_the_reference_answers_earn_everything(notebook):
     report, _ = all_reports(notebook)
@@ -74,7 +74,7 @@ def test_the_reference_answers_earn_everything(notebook):
         assert exercise.points == exercise.possible == sum(item.points for item in exercise.items)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @each_exercise
 def test_every_wrong_answer_earns_what_it_must_and_fails_something(notebook, exercise):
     whole, reports = all_reports(notebook)
