@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tarfile
 import tempfile
@@ -52,14 +54,20 @@ class Bare:
         plans = [NodePlan(number, "iptables", cgroups=False, programs=supplies.programs, seccomp=supplies.seccomp)
                  for number in range(1, nodes + 1)]
         _write_files(self._folder, supplies, plans, with_dns=with_dns)
+        self._log = self._folder / "log"
         argv = [*UNSHARE, "bash", str(SCRIPT), str(self._folder), str(archive), *(plan.name for plan in plans)]
         begin = time.perf_counter()
-        with (self._folder / "log").open("wb") as log:
+        with self._log.open("wb") as log:
             self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
-        self._await("nodes")
-        self.nodes_s = time.perf_counter() - begin
-        self._await("everything")
-        self.all_s = time.perf_counter() - begin
+        try:
+            self._await("nodes")
+            self.nodes_s = time.perf_counter() - begin
+            self._await("everything")
+            self.all_s = time.perf_counter() - begin
+        except BaseException:
+            self.stop()
+            self.clean()
+            raise
 
     def run(self, script: str, stdin: str) -> str:
         """Return what a script prints on the control plane's machine."""
@@ -75,7 +83,8 @@ class Bare:
 
     def stop(self) -> None:
         """End its first process, and with it everything, as when the power is cut."""
-        self._process.kill()
+        unshare_and_first = self.pids()[:2]
+        os.kill(unshare_and_first[-1], signal.SIGKILL)  # unshare ends when the kernel has ended all the others
         self._process.wait(DEADLINE_S)
         assert self._process.stdout is not None
         self._process.stdout.close()
@@ -87,8 +96,7 @@ class Bare:
     def _await(self, what: str) -> None:
         assert self._process.stdout is not None
         if self._process.stdout.readline().decode().strip() != what:
-            self.stop()
-            raise RuntimeError(f"the bare binaries failed before {what}; see {self._folder}/log")
+            raise RuntimeError(f"the bare binaries failed before {what}: {self._log.read_text()[-2000:]}")
 
 
 def _write_files(folder: Path, supplies: Supplies, plans: Sequence[NodePlan], *, with_dns: bool) -> None:

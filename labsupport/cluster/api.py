@@ -125,7 +125,10 @@ def _result(method: str, path: str, status: int, answer: object) -> Object:
         message = answer.get("message", "") if isinstance(answer, dict) else str(answer)
         raise ClusterError(f"the API server refused {method} {path}", observed=f"{status}: {message}",
                            next_step="labsupport cluster logs kube-apiserver")
-    return answer if isinstance(answer, dict) else {}
+    if not isinstance(answer, dict):
+        raise ClusterError("the API server gave no object", where=path, observed=str(answer)[:200],
+                           next_step="labsupport cluster status")
+    return answer
 
 
 @contextlib.contextmanager
