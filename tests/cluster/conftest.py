@@ -10,10 +10,11 @@ from pathlib import Path
 
 import oracle
 import pytest
+import shared_cluster
 from kube import Kubectl
 
 from labsupport.cluster import Cluster
-from labsupport.cluster.binaries import find_programs, missing_programs
+from labsupport.cluster.binaries import find_programs
 
 _numbers = itertools.count(1)
 
@@ -35,11 +36,8 @@ def _end(cluster: Cluster) -> None:
 
 @pytest.fixture(scope="session")
 def programs() -> dict[str, Path]:
-    """The programs of a cluster, by name. CI has them built; who has just cloned the project may not."""
-    missing = missing_programs()
-    if missing:
-        reason = f"programs of the cluster are missing: {', '.join(missing)}; build them: labsupport cluster build"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    """The programs of a cluster, by name."""
+    shared_cluster.need_programs()
     return {name: program.path for name, program in find_programs().items()}
 
 
