@@ -73,8 +73,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("root_only") and os.geteuid() != 0:
         pytest.skip("observes the whole machine, so it needs root")
-    if item.path.name.startswith("test_images_"):  # some depend on what a build of all programs has left behind
-        shared_cluster.need_programs()
     if item.path.suffix == ".ipynb" and "open_cluster(" in item.path.read_text(encoding="utf-8"):
         shared_cluster.need_programs()
 

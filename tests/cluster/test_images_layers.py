@@ -9,7 +9,9 @@ import stat
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,16 +56,16 @@ def few_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that other users may enter, whatever they may do with pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="images-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 def layer_files() -> list[str]:
     return sorted(path.name for path in (Store().folder / "blobs" / "sha256").iterdir())
-
-
-def let_others_in(folder: Path) -> None:
-    """Open a folder, and those of pytest's around it, to other users."""
-    folder.chmod(0o755)
-    for around in folder.parents:
-        if around.name.startswith(("pytest-", "popen-")):
-            around.chmod(0o755)
 
 
 def make_elsewhere(cache: Path, *arguments: str, uid: int | None = None) -> subprocess.Popen[str]:
@@ -98,11 +100,9 @@ def test_the_tools_are_there_once(cache: Path, programs: dict[str, Path], tmp_pa
 
 
 @pytest.mark.root_only
-def test_another_user_gets_the_same_layer(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    theirs = tmp_path_factory.mktemp("theirs")
-    let_others_in(theirs)
-    os.chown(theirs, 65534, 65534)
-    said, wrong = make_elsewhere(theirs / "cache", uid=65534).communicate(timeout=50)
+def test_another_user_gets_the_same_layer(cache: Path, public: Path) -> None:
+    os.chown(public, 65534, 65534)
+    said, wrong = make_elsewhere(public / "cache", uid=65534).communicate(timeout=50)
     assert said.split()[-2:-1] == [standard_images({}).layers[0].digest], wrong
 
 
@@ -219,13 +219,14 @@ def test_a_full_disk_is_told_and_leaves_nothing(cache: Path) -> None:
     assert [path.name for path in cache.rglob("*") if path.is_file()] == ["lock"]
 
 
-def test_anothers_cache_is_read_and_never_written(cache: Path, tmp_path: Path) -> None:
+def test_anothers_cache_is_read_and_never_written(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABSUPPORT_CACHE", str(public / "cache"))
+    cache = public / "cache" / "images"
     teachers = standard_images({}).layers[0].digest
     for path in (cache, *cache.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    let_others_in(tmp_path)
     student = 65534 if os.geteuid() == 0 else None
-    own = tmp_path / "own"
+    own = public / "own"
     own.mkdir()
     os.chown(own, student or os.geteuid(), -1)
     before = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}

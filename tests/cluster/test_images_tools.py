@@ -15,6 +15,7 @@ import pytest
 
 from labsupport.cluster.images import ImageSet, standard_images
 from labsupport.cluster.images.machine import SYSTEM_FOLDERS
+from labsupport.cluster.images.standard import environment_list
 from labsupport.cluster.images.tools import PACKAGES
 
 ENTER = """
@@ -22,9 +23,9 @@ mount -t proc proc "$0/proc"
 : > "$0/dev/null"
 mount --bind /dev/null "$0/dev/null"
 ip link set lo up
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
-unset LD_LIBRARY_PATH PYTHONPATH PYTHONHOME VIRTUAL_ENV HOME
-exec chroot "$0" sh -c "$1"
+root=$0 command=$1
+shift
+exec env -i "$@" chroot "$root" sh -c "$command"
 """
 SAYS = {
     "sh -c 'echo $0'": "sh",
@@ -95,7 +96,8 @@ def root(images: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def inside(root: Path, command: str) -> str:
     """Run a command in the image and return what it printed."""
     run = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--net", "--kill-child",
-                          "sh", "-ec", ENTER, root, command], capture_output=True, text=True, timeout=50, check=False)
+                          "sh", "-ec", ENTER, root, command, *environment_list({})], capture_output=True, text=True,
+                         timeout=50, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout + run.stderr
 
