@@ -24,7 +24,8 @@ from pathlib import Path
 from benchmarks.processes import descendants
 from labsupport.cluster import control_plane, dns, numbers
 from labsupport.cluster.node import wire_script
-from labsupport.cluster.node_files import CONTAINERD_SOCKET, KUBERNETES, NodePlan, containerd_environment, node_files
+from labsupport.cluster.node_files import NodePlan, containerd_environment, node_files
+from labsupport.cluster.paths import ADMIN, CONTAINERD_SOCKET, KUBERNETES
 from labsupport.cluster.supplies import Supplies
 from labsupport.cluster.system import RACK_SCRIPT
 
@@ -72,7 +73,7 @@ class Bare:
     def run(self, script: str, stdin: str) -> str:
         """Return what a script prints on the control plane's machine."""
         argv = ["nsenter", f"--target={self.pids()[1]}", "--user", "--preserve-credentials", "--mount", "--net",
-                "--pid", "--uts", "--ipc", "--cgroup", "--", "env", f"KUBECONFIG={control_plane.ADMIN}",
+                "--pid", "--uts", "--ipc", "--cgroup", "--", "env", f"KUBECONFIG={ADMIN}",
                 "bash", "-c", f"PATH={self._path}:$PATH\n{script}"]
         return subprocess.run(argv, input=stdin, stdout=subprocess.PIPE, text=True, check=True,
                               timeout=DEADLINE_S).stdout
@@ -136,7 +137,7 @@ def _commands(programs: Mapping[str, Path], plans: Sequence[NodePlan], *, with_d
             f"--hostname-override={plan.name}", f"--node-ip={plan.address}"])
         yield f"kube-proxy@{plan.name}", _exec([str(programs["kube-proxy"]), f"--config={KUBERNETES}/kube-proxy.json"])
     yield "rack", RACK_SCRIPT
-    kubectl = [str(programs["kubectl"]), f"--kubeconfig={control_plane.ADMIN}"]
+    kubectl = [str(programs["kubectl"]), f"--kubeconfig={ADMIN}"]
     wait = [*kubectl, "wait", f"--timeout={DEADLINE_S:.0f}s"]
     yield "objects", "set -e\n" + "".join(_request("POST", *both) for both in _objects(plans))
     yield "await-nodes", _exec([*wait, "--for=condition=Ready", *(f"node/{plan.name}" for plan in plans)])

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from labsupport.cluster.pki import Credential
+from labsupport.cluster.kubeconfig import Credential
 from labsupport.errors import ClusterError
 
 FIELD_MANAGER = "labsupport"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -14,11 +13,11 @@ from typing import IO, Any
 
 from labsupport.cluster.control import ControlConnection, rebuild_error
 from labsupport.cluster.folder import DEFAULT_NAME, ClusterFolder, cluster_folder
+from labsupport.cluster.joined import enter_node
 from labsupport.cluster.logs import tail
-from labsupport.cluster.node import enter
 from labsupport.cluster.numbers import CLIENT, MOST_NODES
 from labsupport.cluster.pods import name_pod_namespace
-from labsupport.cluster.supervisor import IDLE_S, Settings
+from labsupport.cluster.settings import IDLE_S, Settings
 from labsupport.errors import ClusterError
 from labsupport.sandbox import Lab
 from labsupport.sandbox.process import Completed
@@ -147,13 +146,7 @@ class Cluster:
         Raises:
             ClusterError: there is no such node, or it is stopped.
         """
-        found = {entry["name"]: entry for entry in self.status()["nodes"]}
-        if node not in found:
-            raise ClusterError(f"the cluster has no node {node!r}",
-                               expected="one of " + ", ".join([*found, CLIENT]), next_step="labsupport cluster status")
-        if not found[node]["running"]:
-            raise ClusterError(f"{node} is stopped", next_step=f"start it: labsupport cluster node start {node}")
-        return enter(found[node]["pid"], argv)
+        return enter_node(self.lab, node, argv)
 
     def run(self, command: str | Sequence[str], *, on: str, **options: Any) -> Completed:
         """Run a command on a node or on the client; the options are those of `Lab.run`."""
@@ -164,7 +157,7 @@ class Cluster:
 
     def name_pod(self, pod: str, namespace: str = "default") -> str:
         """Give a pod's network namespace the pod's name in the lab, and return it; see labsupport.cluster.pods."""
-        return name_pod_namespace(self.lab, self.enter, pod, namespace)
+        return name_pod_namespace(self.lab, pod, namespace)
 
     def add_node(self) -> str:
         """Add a node; returns its name when it is Ready."""
@@ -252,15 +245,3 @@ class Cluster:
         raise ClusterError(f"the process of the cluster {self.name} ended while it was starting",
                            where=str(self.folder.supervisor_log), log_tail=tail(self.folder.supervisor_log),
                            next_step="read its log")
-
-
-def environment(cluster: Cluster) -> dict[str, str]:
-    """Return the environment in which kubectl, helm and the like find this cluster."""
-    variables = {"KUBECONFIG": str(cluster.kubeconfig)}
-    from labsupport.cluster.binaries import find_programs  # noqa: PLC0415  (looks at the cache)
-
-    kubectl = find_programs().get("kubectl")
-    if kubectl is not None:
-        variables["PATH"] = f"{kubectl.path.parent}:{os.environ.get('PATH', '')}"
-    return variables
-

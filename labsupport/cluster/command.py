@@ -19,7 +19,6 @@ from labsupport.cluster.cluster import Cluster
 from labsupport.cluster.folder import DEFAULT_NAME, running_clusters
 from labsupport.cluster.numbers import CLIENT
 from labsupport.cluster.reading_logs import print_log
-from labsupport.cluster.supplies import find_supplies
 from labsupport.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -103,6 +102,8 @@ def start(arguments: argparse.Namespace) -> int:
 
 def build(arguments: argparse.Namespace) -> int:
     """Build the programs that are missing, and make the images that are not current."""
+    from labsupport.cluster.supplies import find_supplies  # noqa: PLC0415  (images: no other command needs them)
+
     status = build_programs(arguments)
     with TemporaryDirectory() as spare:
         images = find_supplies(Path(spare), _Steps()).images

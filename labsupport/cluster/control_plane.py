@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labsupport.cluster import numbers
-from labsupport.cluster.kubeconfig import render_kubeconfig
-from labsupport.cluster.pki import Authority, Credential, new_key, private_pem, public_pem
+from labsupport.cluster.kubeconfig import Credential, render_kubeconfig
+from labsupport.cluster.paths import ADMIN, KUBERNETES
+from labsupport.cluster.pki import Authority, new_key, private_pem, public_pem
 
-HOME = "/etc/kubernetes"
-PKI = f"{HOME}/pki"
-ADMIN = f"{HOME}/admin.conf"
+PKI = f"{KUBERNETES}/pki"
 ETCD_DATA = "/var/lib/etcd"
 ETCD_URL = "https://127.0.0.1:2379"
 LOCAL_URL = f"https://127.0.0.1:{numbers.API_PORT}"
@@ -62,7 +61,7 @@ def make_credentials() -> Credentials:
               f"{PKI}/sa.key": private_pem(service_accounts), f"{PKI}/sa.pub": public_pem(service_accounts)}
     for name in ("controller-manager", "scheduler"):
         user = f"system:kube-{name}"
-        files[f"{HOME}/{name}.conf"] = render_kubeconfig(
+        files[f"{KUBERNETES}/{name}.conf"] = render_kubeconfig(
             LOCAL_URL, authority.certificate, authority.issue_client(user), user=user).encode()
     files[ADMIN] = render_kubeconfig(NODES_URL, authority.certificate, admin, user="admin").encode()
     return Credentials(authority, admin, files)
@@ -108,9 +107,9 @@ def controller_manager_command(program: Path) -> list[str]:
     A dead node is noticed after 8 s instead of 50: a lab's network loses no heartbeats, and a learner waits.
     """
     return [
-        str(program), f"--kubeconfig={HOME}/controller-manager.conf", "--bind-address=127.0.0.1",
-        f"--authentication-kubeconfig={HOME}/controller-manager.conf",
-        f"--authorization-kubeconfig={HOME}/controller-manager.conf",
+        str(program), f"--kubeconfig={KUBERNETES}/controller-manager.conf", "--bind-address=127.0.0.1",
+        f"--authentication-kubeconfig={KUBERNETES}/controller-manager.conf",
+        f"--authorization-kubeconfig={KUBERNETES}/controller-manager.conf",
         f"--tls-cert-file={PKI}/controller-manager-server.crt",
         f"--tls-private-key-file={PKI}/controller-manager-server.key",
         f"--root-ca-file={PKI}/ca.crt", f"--service-account-private-key-file={PKI}/sa.key",
@@ -125,8 +124,9 @@ def controller_manager_command(program: Path) -> list[str]:
 def scheduler_command(program: Path) -> list[str]:
     """Return kube-scheduler's command line."""
     return [
-        str(program), f"--kubeconfig={HOME}/scheduler.conf", "--bind-address=127.0.0.1",
-        f"--authentication-kubeconfig={HOME}/scheduler.conf", f"--authorization-kubeconfig={HOME}/scheduler.conf",
+        str(program), f"--kubeconfig={KUBERNETES}/scheduler.conf", "--bind-address=127.0.0.1",
+        f"--authentication-kubeconfig={KUBERNETES}/scheduler.conf",
+        f"--authorization-kubeconfig={KUBERNETES}/scheduler.conf",
         f"--tls-cert-file={PKI}/scheduler-server.crt", f"--tls-private-key-file={PKI}/scheduler-server.key",
         "--leader-elect=false", "--kube-api-qps=500", "--kube-api-burst=1000", "--profiling=false",
     ]

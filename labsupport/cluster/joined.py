@@ -1,13 +1,12 @@
-"""A cluster as it is found from within its lab, by those who can reach the lab and nothing else: a graded notebook."""
+"""A cluster as it is found from within its lab, which is all that a graded notebook can reach."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from labsupport.cluster.control_plane import ADMIN
-from labsupport.cluster.node import enter
 from labsupport.cluster.numbers import CLIENT
+from labsupport.cluster.paths import ADMIN
 from labsupport.errors import ClusterError
 from labsupport.sandbox import Lab
 
@@ -27,6 +26,15 @@ def is_node(name: str) -> bool:
 def node_names(lab: Lab) -> list[str]:
     """Return the names of a cluster's nodes, also of those that are stopped."""
     return [name for name in lab.namespaces() if is_node(name)]
+
+
+def enter(pid: int, argv: Sequence[str]) -> list[str]:
+    """Return the command that runs `argv` in the namespaces of the node whose first process is `pid`.
+
+    nsenter forks, because a PID namespace is entered by children only; the child must not outlive it.
+    """
+    return ["nsenter", f"--target={pid}", "--mount", "--uts", "--net", "--pid", "--",
+            "setpriv", "--pdeathsig=KILL", *argv]
 
 
 def enter_node(lab: Lab, node: str, argv: Sequence[str]) -> list[str]:

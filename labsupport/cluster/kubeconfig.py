@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import dataclass, field
 
-from labsupport.cluster.pki import Credential
+
+@dataclass(frozen=True)
+class Credential:
+    """A certificate and its private key, both PEM."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
 
 
 def render_kubeconfig(server: str, authority: bytes, credential: Credential, *, user: str,

@@ -12,15 +12,11 @@ from pathlib import Path
 from labsupport.cluster import numbers
 from labsupport.cluster.component import Component
 from labsupport.cluster.images import ImageSet
+from labsupport.cluster.joined import enter
 from labsupport.cluster.logs import Log
-from labsupport.cluster.node_files import (
-    CONTAINERD_ROOT,
-    CONTAINERD_SOCKET,
-    KUBERNETES,
-    NodePlan,
-    containerd_environment,
-)
+from labsupport.cluster.node_files import NodePlan, containerd_environment
 from labsupport.cluster.parcel import send
+from labsupport.cluster.paths import CONTAINERD_ROOT, CONTAINERD_SOCKET, KUBERNETES
 from labsupport.errors import ClusterError, LabClosed, LabDied
 from labsupport.sandbox import Lab
 from labsupport.sandbox.process import Process
@@ -194,15 +190,6 @@ class Node:
                 return
             else:
                 return
-
-
-def enter(pid: int, argv: Sequence[str]) -> list[str]:
-    """Return the command that runs `argv` in the namespaces of the node whose first process is `pid`.
-
-    nsenter forks, because a PID namespace is entered by children only; the child must not outlive it.
-    """
-    return ["nsenter", f"--target={pid}", "--mount", "--uts", "--net", "--pid", "--",
-            "setpriv", "--pdeathsig=KILL", *argv]
 
 
 def wire_script(plan: NodePlan, others: Sequence[NodePlan]) -> str:

@@ -15,14 +15,12 @@ from labsupport.cluster import numbers
 from labsupport.cluster.control_plane import NODES_URL
 from labsupport.cluster.images import PAUSE
 from labsupport.cluster.kubeconfig import render_kubeconfig
+from labsupport.cluster.paths import CONTAINERD_ROOT, CONTAINERD_SOCKET, KUBERNETES
 from labsupport.cluster.pki import Authority
 from labsupport.cluster.pull_proxy import PORT, REGISTRY_HOST
 
 SHARED = "/var/lib/cluster/nodes"
 """In the lab's first mount namespace: one folder per node, which its own mount namespace has in other places."""
-CONTAINERD_ROOT = "/var/lib/containerd"
-CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
-KUBERNETES = "/etc/kubernetes"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 REGISTRIES = f"{KUBERNETES}/registries"
 CNI_PROGRAMS = ("ptp", "host-local", "portmap", "loopback")

@@ -32,8 +32,3 @@ def node_address(number: int) -> str:
 def pod_cidr(number: int) -> str:
     """Return the range from which node `number` gives its pods addresses (Node.spec.podCIDR)."""
     return f"10.1.{number}.0/24"
-
-
-def pod_gateway(number: int) -> str:
-    """Return the address that the pods of node `number` see as their router."""
-    return f"10.1.{number}.1"

@@ -11,23 +11,16 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from labsupport.cluster.kubeconfig import Credential
+
 LIFETIME = dt.timedelta(days=365)
 CLOCK_SKEW = dt.timedelta(minutes=5)
-
-
-@dataclass(frozen=True)
-class Credential:
-    """A certificate and its private key, both PEM."""
-
-    certificate: bytes
-    key: bytes = field(repr=False)
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from labsupport.cluster.api import ApiClient, Object
-from labsupport.cluster.pki import Credential
+from labsupport.cluster.kubeconfig import Credential
 from labsupport.errors import ClusterError
 
 _DISCOVERY = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"

@@ -18,7 +18,7 @@ import time
 import traceback
 from collections import deque
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
@@ -28,6 +28,7 @@ from labsupport.cluster.control import error_fields
 from labsupport.cluster.folder import ClusterFolder, cluster_folder
 from labsupport.cluster.kubeconfig import render_kubeconfig
 from labsupport.cluster.requests import RequestServer
+from labsupport.cluster.settings import Settings
 from labsupport.cluster.supplies import find_supplies
 from labsupport.cluster.system import System, SystemPlan
 from labsupport.doctor.ids import plan_id_map
@@ -36,32 +37,8 @@ from labsupport.sandbox import Lab
 from labsupport.sandbox.forward import Forward
 
 PROCESSES = 30000
-IDLE_S = 4 * 3600.0
 LOOK_S = 1.0
 NOTICES = 50
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a cluster is started with.
-
-    Attributes:
-        nodes: how many.
-        proxy_mode: "iptables" or "nftables".
-        dns: whether CoreDNS is installed.
-        registries: ports of this machine's loopback address where nodes may pull images from.
-        pulls: whether nodes may pull images at all.
-        hidden: folders of the host that the cluster's lab must not see.
-        idle_s: it stops when nobody has used it for so many seconds.
-    """
-
-    nodes: int = 2
-    proxy_mode: str = "iptables"
-    dns: bool = True
-    registries: tuple[int, ...] = ()
-    pulls: bool = True
-    hidden: tuple[str, ...] = ()
-    idle_s: float = IDLE_S
 
 
 class Stopped(BaseException):

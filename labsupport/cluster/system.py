@@ -17,6 +17,7 @@ from labsupport.cluster.logs import Log
 from labsupport.cluster.node import Node, wire_script
 from labsupport.cluster.node_files import NodePlan, node_files
 from labsupport.cluster.parcel import send
+from labsupport.cluster.paths import ADMIN, KUBERNETES
 from labsupport.cluster.pull_proxy import PORT as PROXY_PORT
 from labsupport.cluster.pull_proxy import PullProxy
 from labsupport.errors import ClusterError, LabError, WaitTimeout
@@ -28,8 +29,8 @@ LOOK_EVERY_S = 0.1
 RACK_SCRIPT = f"""set -e
 mkdir -p /var/lib/cluster
 mount -t tmpfs -o nosuid,mode=755 tmpfs /var/lib/cluster
-mkdir -p /var/lib/cluster/commands /var/lib/cluster/work /etc/kubernetes {control_plane.ETCD_DATA}
-chmod 700 /etc/kubernetes {control_plane.ETCD_DATA}
+mkdir -p /var/lib/cluster/commands /var/lib/cluster/work {KUBERNETES} {control_plane.ETCD_DATA}
+chmod 700 {KUBERNETES} {control_plane.ETCD_DATA}
 ip link set lo up
 sysctl -qw net.ipv4.ip_forward=1
 ip link add {numbers.RACK} type bridge mcast_snooping 0
@@ -210,7 +211,7 @@ class System:
 
     def _offer_commands(self) -> None:
         """Put kubectl and ctr on the PATH of the lab's shells; kubectl finds the admin's credential."""
-        programs, default = self.plan.programs, f"export KUBECONFIG=${{KUBECONFIG:-{control_plane.ADMIN}}}\n"
+        programs, default = self.plan.programs, f"export KUBECONFIG=${{KUBECONFIG:-{ADMIN}}}\n"
         send(self.lab, {f"/var/lib/cluster/commands/{name}": f'#!/bin/sh\n{setting}exec {programs[name]} "$@"\n'
                         for name, setting in (("kubectl", default), ("ctr", ""))})
         self.lab.run("cd /var/lib/cluster && chmod 755 commands/* && mount -t overlay overlay "

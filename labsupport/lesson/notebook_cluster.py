@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from labsupport.cluster.control_plane import ADMIN
 from labsupport.cluster.joined import enter_node, is_node, node_names
 from labsupport.cluster.namespaces import make_fresh_namespace
 from labsupport.cluster.numbers import CLIENT
 from labsupport.cluster.parcel import send
+from labsupport.cluster.paths import ADMIN
 from labsupport.cluster.pods import name_pod_namespace
 from labsupport.cluster.reading import Reader
 from labsupport.errors import NamespaceNotFound
@@ -116,8 +116,7 @@ class NotebookCluster:
         Raises:
             ClusterError: there is no such pod, it does not run yet, or it uses its node's network.
         """
-        name = name_pod_namespace(self.lab, lambda node, argv: enter_node(self.lab, node, argv), pod,
-                                  self.namespace if namespace is None else namespace)
+        name = name_pod_namespace(self.lab, pod, self.namespace if namespace is None else namespace)
         self.lab.run(["touch", f"{FOLDER}/{self.namespace}/pods/{name}"], echo=False).check()
         return name
 

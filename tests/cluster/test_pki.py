@@ -13,7 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from labsupport.cluster.pki import Authority, Credential, new_key, private_pem, public_pem
+from labsupport.cluster.kubeconfig import Credential
+from labsupport.cluster.pki import Authority, new_key, private_pem, public_pem
 
 
 def read(credential: Credential) -> x509.Certificate:

@@ -22,7 +22,7 @@ from programs import require_programs
 
 from labsupport.cluster import Cluster
 from labsupport.cluster.images import AGNHOST, PAUSE, TOOLS, Image, joined
-from labsupport.cluster.node_files import CONTAINERD_SOCKET
+from labsupport.cluster.paths import CONTAINERD_SOCKET
 from labsupport.cluster.supplies import find_supplies
 from labsupport.errors import LabError
 

@@ -16,9 +16,9 @@ import pytest
 
 from labsupport.cluster import api, namespaces
 from labsupport.cluster.api import ApiClient
-from labsupport.cluster.kubeconfig import render_kubeconfig
+from labsupport.cluster.kubeconfig import Credential, render_kubeconfig
 from labsupport.cluster.namespaces import make_fresh_namespace
-from labsupport.cluster.pki import Authority, Credential
+from labsupport.cluster.pki import Authority
 from labsupport.cluster.reading import Kind, Reader, connect_api
 from labsupport.errors import ClusterError
 
