@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from labsupport.cluster.logs import Log
-from labsupport.errors import LabClosed, LabDied, LabError
+from labsupport.errors import ClusterError, LabClosed, LabDied, LabError
 from labsupport.sandbox import Lab
 from labsupport.sandbox.process import Process
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 STEADY_AFTER_S = 60.0
 FAILING_AFTER_ENDS, FAILING_FOR_S = 3, 10.0
-STOP_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -69,18 +68,6 @@ class Component:
         """
         self._launch()
         self._thread.start()
-
-    def stop(self) -> None:
-        """End it for good: SIGTERM, and SIGKILL after a few seconds."""
-        self._stopping.set()
-        process = self._process
-        if process is not None:
-            try:
-                process.stop(STOP_PATIENCE_S)
-            except (LabClosed, LabDied):
-                return  # it has ended with its lab
-        if self._thread.is_alive():
-            self._thread.join(STOP_PATIENCE_S)
 
     def forget(self) -> None:
         """Don't start it again: what it runs in is gone."""
@@ -148,3 +135,25 @@ class Component:
             self._process = None
             self._last_end = error.what
             self._notice(f"{self.name} could not be started again: {error.what}")
+
+    def fault(self, what: str) -> ClusterError:
+        """Return the error that says `what`, with what is known of this component and the last lines of its log."""
+        status, tail = self.status(), self.log.tail()
+        advice = "read the log; a slow or full machine may need fewer nodes"
+        if "too many open files" in tail:
+            advice = ("a cluster of two nodes needs some 30 inotify instances of its user: stop other clusters, or let "
+                      "an administrator raise the limit:\n  sudo sysctl fs.inotify.max_user_instances=1024")
+        observed = f"{status.state}, {status.restarts} restarts, last end: {status.last_end or 'none'}"
+        return ClusterError(what, where=f"{self.name}; log: {self.log.path}", observed=observed, log_tail=tail,
+                            next_step=advice)
+
+
+def check_components(components: Iterable[Component]) -> None:
+    """Make sure that nobody waits for a component that cannot run.
+
+    Raises:
+        ClusterError: one has ended again and again.
+    """
+    for component in components:
+        if component.failing:
+            raise component.fault(f"{component.name} ends again and again")

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from labsupport.cluster import numbers
-from labsupport.cluster.component import Component
+from labsupport.cluster.component import Component, check_components
 from labsupport.cluster.images import ImageSet
 from labsupport.cluster.joined import enter
 from labsupport.cluster.logs import Log
@@ -53,7 +53,7 @@ class Node:
         self._images = images
         self._notice = notice
         self._logs = {name: Log(folder / f"{name}@{plan.name}.log")
-                      for name in ("node", "containerd", "kubelet", "kube-proxy")}
+                      for name in ("containerd", "kubelet", "kube-proxy")}
         self._init: Process | None = None
         self._components: list[Component] = []
         self._imported = False
@@ -132,18 +132,15 @@ class Node:
         command = ["env", *containerd_environment(self.plan), str(self.plan.programs["containerd"])]
         self._start_component("containerd", [f"--config={KUBERNETES}/containerd.toml"], command)
         log = self._logs["containerd"]
-        wait_until(lambda: self._ctr("version") or self._fail_if_failing(), deadline_s=START_DEADLINE_S,
+        wait_until(self._containerd_answers, deadline_s=START_DEADLINE_S,
                    interval_s=0.05, what=f"containerd of {self.name}; log: {log.path}")
         if not self._imported:
             self._load_images()
             self._imported = True
 
-    def _fail_if_failing(self) -> bool:
-        for component in self._components:
-            if component.failing:
-                raise ClusterError(f"{component.name} ends again and again", where=str(component.log.path),
-                                   log_tail=component.log.tail(), next_step="read its log")
-        return False
+    def _containerd_answers(self) -> bool:
+        check_components(self._components)
+        return self._ctr("version")
 
     def _ctr(self, *arguments: str) -> bool:
         argv = [str(self.plan.programs["ctr"]), f"--address={CONTAINERD_SOCKET}", *arguments]

@@ -34,14 +34,15 @@ def name_pod_namespace(lab: Lab, pod: str, namespace: str) -> str:
         raise ClusterError(f"the pod {pod} has no network namespace of its own: it uses its node's (hostNetwork)",
                            where=f"namespace {namespace}", next_step=f"look into {found['spec']['nodeName']}")
     node = found["spec"].get("nodeName", "")
-    identity = _sandbox(lab, node, pod, namespace) if node else ""
+    inside = enter_node(lab, node, []) if node else []
+    identity = _sandbox(lab, inside, pod, namespace) if node else ""
     if not identity:
         raise ClusterError(f"the pod {pod} does not run yet", where=f"namespace {namespace}",
                            observed=f"phase {found['status'].get('phase')}",
                            next_step=f"kubectl -n {namespace} describe pod {pod}")
     # lsns(8) counts processes as the lab does, containerd as its node does; the namespace's number is the same.
     script = f"""set -e
-number=$({shlex.join(enter_node(lab, node, ["stat", "--dereference", "--format=%i", f"/proc/{identity}/ns/net"]))})
+number=$({shlex.join([*inside, "stat", "--dereference", "--format=%i", f"/proc/{identity}/ns/net"])})
 pid=$(lsns --type net --noheadings --output NS,PID | awk -v number="$number" '$1 == number {{ print $2; exit }}')
 ip netns del {shlex.quote(pod)} 2>/dev/null || true
 ip netns attach {shlex.quote(pod)} "$pid"
@@ -59,7 +60,7 @@ def _pod(lab: Lab, pod: str, namespace: str) -> dict[str, dict[str, str]]:
     return answer
 
 
-def _sandbox(lab: Lab, node: str, pod: str, namespace: str) -> str:
+def _sandbox(lab: Lab, inside: list[str], pod: str, namespace: str) -> str:
     """Return the process id, as the node counts, of what holds the pod's namespaces: the pause container."""
     ctr = f"ctr --address {CONTAINERD_SOCKET} --namespace k8s.io"
     wanted = (f'labels."io.cri-containerd.kind"==sandbox,labels."io.kubernetes.pod.name"=={pod},'
@@ -67,4 +68,4 @@ def _sandbox(lab: Lab, node: str, pod: str, namespace: str) -> str:
     script = f"""ids=$({ctr} containers list --quiet {shlex.quote(wanted)})
 {ctr} tasks list | awk -v ids="$ids" 'BEGIN {{ split(ids, list, "\\n"); for (i in list) known[list[i]] = 1 }}
   known[$1] && $3 == "RUNNING" {{ print $2; exit }}'"""
-    return lab.run(enter_node(lab, node, ["sh", "-c", script]), echo=False).check().stdout.strip()
+    return lab.run([*inside, "sh", "-c", script], echo=False).check().stdout.strip()

@@ -59,9 +59,7 @@ class RequestServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self._supervisor = supervisor
         self._counting = threading.Lock()
         self.clients = 0
-        path = supervisor.folder.control_socket
-        path.unlink(missing_ok=True)
-        super().__init__(str(path), _Handler)  # in a folder that only its owner may enter
+        super().__init__(str(supervisor.folder.control_socket), _Handler)  # in a folder that only its owner may enter
         self._thread = threading.Thread(target=self.serve_forever, args=(0.2,), name="requests", daemon=True)
         self._thread.start()
 

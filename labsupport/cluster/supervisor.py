@@ -71,7 +71,6 @@ class Supervisor:
                 self.system.boot(self.report)
                 if self.settings.dns:
                     self.system.enable_dns(self.report)
-                    self.system.await_dns()
             finally:
                 self._booting = False  # from now on a signal finds it up, or being taken down already
             requests = RequestServer(self)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from labsupport.cluster.binaries import find_programs, missing_programs
+from labsupport.cluster.binaries.find import survey
+from labsupport.cluster.binaries.units import UNITS
 from labsupport.cluster.images import ImageSet, standard_images
 from labsupport.errors import ClusterError
 
@@ -40,8 +41,8 @@ def find_supplies(spare: Path, progress: Callable[[str], None] = lambda _line: N
     Raises:
         ClusterError: a program is missing.
     """
-    found = find_programs()
-    missing = missing_programs()
+    surveyed = survey(UNITS)
+    found, missing = surveyed.programs, surveyed.missing_names()
     if missing:
         raise ClusterError("programs of the cluster are missing", observed=", ".join(missing),
                            expected="all of them built, or on PATH",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from labsupport.cluster import control_plane, dns, numbers
 from labsupport.cluster.api import ApiClient, Object
-from labsupport.cluster.component import Component
+from labsupport.cluster.component import Component, check_components
 from labsupport.cluster.images import ImageSet
 from labsupport.cluster.logs import Log
 from labsupport.cluster.node import Node, wire_script
@@ -155,9 +155,6 @@ class System:
         report("CoreDNS")
         for path, manifest in dns.dns_manifests().items():
             self.api.apply(path, manifest)
-
-    def await_dns(self) -> None:
-        """Wait until CoreDNS is available."""
         self._await("CoreDNS", lambda: dns.available(self.api.get(dns.DEPLOYMENT_PATH)))
 
     def add_node(self) -> str:
@@ -264,9 +261,7 @@ class System:
     def _await(self, what: str, observe: Callable[[], bool], *components: str) -> None:
         """Wait; when it takes too long, or a component ends again and again, say so with the last lines of its log."""
         def look() -> bool:
-            for component in self.all_components():
-                if component.failing:
-                    raise _failed(f"{component.name} ends again and again", component)
+            check_components(self.all_components())
             return observe()
 
         try:
@@ -274,19 +269,8 @@ class System:
         except WaitTimeout as error:
             for component in self.all_components():
                 if component.name in components:
-                    raise _failed(error.what, component) from None
+                    raise component.fault(error.what) from None
             raise
-
-
-def _failed(what: str, component: Component) -> ClusterError:
-    status, tail = component.status(), component.log.tail()
-    advice = "read the log; a slow or full machine may need fewer nodes"
-    if "too many open files" in tail:
-        advice = ("a cluster of two nodes needs some 30 inotify instances of its user: stop other clusters, or let "
-                  "an administrator raise the limit:\n  sudo sysctl fs.inotify.max_user_instances=1024")
-    return ClusterError(what, where=f"{component.name}; log: {component.log.path}",
-                        observed=f"{status.state}, {status.restarts} restarts, last end: {status.last_end or 'none'}",
-                        log_tail=tail, next_step=advice)
 
 
 def is_ready(node: Object) -> bool:

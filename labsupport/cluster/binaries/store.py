@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -22,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labsupport.cluster.binaries.units import Unit, build_flags, go_architecture, modules_folder
-from labsupport.cluster.cache import CACHE_VARIABLE, cache_folder
+from labsupport.cluster.cache import cache_folder, exclusive, not_writable
 from labsupport.errors import ClusterError
 
 CONTENTS = "contents.json"
@@ -174,19 +173,10 @@ def locked(say: Callable[[str], None]) -> Iterator[Path]:
     """
     try:
         work_folder().mkdir(parents=True, exist_ok=True)
-        lock = (binaries_folder() / "lock").open("a")
+        (binaries_folder() / "lock").touch()
     except OSError as error:
-        raise ClusterError(
-            "this user cannot write to the cache of programs", where=str(binaries_folder()),
-            observed=error.strerror or str(error),
-            next_step=f"let its owner run `labsupport cluster build`, or set {CACHE_VARIABLE} to a folder of your own",
-        ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another process is filling {binaries_folder()}: waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        raise not_writable(binaries_folder(), "programs", error.strerror or str(error)) from None
+    with exclusive(binaries_folder(), say):
         for left in work_folder().glob("run-*"):  # of a builder that was killed
             shutil.rmtree(left, ignore_errors=True)
         run = Path(tempfile.mkdtemp(prefix="run-", dir=work_folder()))

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labsupport.cluster.cache import CACHE_VARIABLE, cache_folder
+from labsupport.cluster.cache import CACHE_VARIABLE, cache_folder, exclusive, not_writable
 from labsupport.cluster.images.rootfs import Rootfs, Signature, signature
 from labsupport.cluster.images.tools import MissingTool
 from labsupport.errors import ClusterError
@@ -180,17 +180,8 @@ class Store:
     @contextmanager
     def _locked(self, say: Say) -> Iterator[None]:
         if not self.writable():
-            raise ClusterError(
-                "this user cannot write to the cache of images", where=str(self.folder),
-                next_step=f"let its owner fill it with `labsupport cluster build`, or set {CACHE_VARIABLE} to a folder "
-                          "of your own",
-            )
-        with (self.folder / "lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say(f"another process is making images in {self.folder}: waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            raise not_writable(self.folder, "images")
+        with exclusive(self.folder, say):
             yield
 
 
