@@ -5,7 +5,7 @@
 export PYTHON OPEN
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 install: ## make .venv with the package, its extras and the command labsupport
 	@tools/install.sh
@@ -16,11 +16,11 @@ lab: install ## open the first notebook in JupyterLab (OPEN=0: print its URL, op
 test: ## install what the tests need and run everything that CI runs
 	@tools/test.sh
 
-conformance: install ## run Kubernetes' own Conformance tests against clusters of ours (tens of minutes; tests/conformance/README.md)
-	@.venv/bin/python tests/conformance/run.py
-
-test-clusters: ## the same, and the tests that run Kubernetes clusters; builds their programs first
+test-clusters: ## the same and the tests that run Kubernetes clusters, whose programs it builds first
 	@LABSUPPORT_TEST_CLUSTERS=1 tools/test.sh
+
+conformance: install ## run Kubernetes' own Conformance tests against clusters of ours, for tens of minutes
+	@.venv/bin/python tests/conformance/run.py
 
 bench: install ## measure how fast and how big labs are, beside their limits
 	@.venv/bin/python -m benchmarks
