@@ -16,7 +16,8 @@ from labsupport.cluster.pki import Authority, new_key, private_pem, public_pem
 
 PKI = f"{KUBERNETES}/pki"
 ETCD_DATA = "/var/lib/etcd"
-ETCD_URL = "https://127.0.0.1:2379"
+ETCD_PORT = 2379
+ETCD_URL = f"https://127.0.0.1:{ETCD_PORT}"
 LOCAL_URL = f"https://127.0.0.1:{numbers.API_PORT}"
 NODES_URL = f"https://{numbers.CONTROL_PLANE_ADDRESS}:{numbers.API_PORT}"
 SERVER_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc",
@@ -73,7 +74,7 @@ def etcd_command(program: Path) -> list[str]:
             f"--listen-client-urls={ETCD_URL}", f"--advertise-client-urls={ETCD_URL}",
             "--listen-peer-urls=http://127.0.0.1:2380", "--client-cert-auth",
             f"--trusted-ca-file={PKI}/etcd-ca.crt", f"--cert-file={PKI}/etcd-server.crt",
-            f"--key-file={PKI}/etcd-server.key", "--log-level=warn"]
+            f"--key-file={PKI}/etcd-server.key", "--enable-grpc-gateway=false", "--log-level=warn"]
 
 
 def apiserver_command(program: Path) -> list[str]:

@@ -6,7 +6,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from importlib import resources
 from pathlib import Path
 
 from labsupport.cluster import numbers
@@ -26,6 +25,7 @@ START_DEADLINE_S = 20.0
 IMPORT_DEADLINE_S = 300.0
 RESTART_PAUSE_S = 1.0
 NODE_SCRIPT = "/var/lib/cluster/node.sh"
+"""Where `System.boot` puts node.sh, once for all nodes."""
 IMAGES = "kubernetes/images.tar"
 
 
@@ -106,8 +106,6 @@ class Node:
             self.pid = 0
 
     def _start_init(self) -> None:
-        script = resources.files("labsupport.cluster").joinpath("node.sh").read_text()
-        send(self._lab, {NODE_SCRIPT: script}, secret=False)
         argv = ["nsenter", f"--net=/run/netns/{self.name}",
                 "unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--propagation=private",
                 "sh", NODE_SCRIPT, self.name, self.plan.folder]

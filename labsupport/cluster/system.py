@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from labsupport.cluster import control_plane, dns, numbers
@@ -14,7 +15,7 @@ from labsupport.cluster.api import ApiClient, Object
 from labsupport.cluster.component import Component, check_components
 from labsupport.cluster.images import ImageSet
 from labsupport.cluster.logs import Log
-from labsupport.cluster.node import Node, wire_script
+from labsupport.cluster.node import NODE_SCRIPT, Node, wire_script
 from labsupport.cluster.node_files import NodePlan, node_files
 from labsupport.cluster.parcel import send
 from labsupport.cluster.paths import ADMIN, KUBERNETES
@@ -108,12 +109,15 @@ class System:
         report("network and credentials")
         self.lab.run(RACK_SCRIPT, echo=False).check()
         send(self.lab, self._credentials.files)
+        send(self.lab, {NODE_SCRIPT: resources.files("labsupport.cluster").joinpath("node.sh").read_text()},
+             secret=False)
         self._offer_commands()
         if self.plan.pulls:
             self.lab.serve(PullProxy(self.plan.registries), numbers.CONTROL_PLANE_ADDRESS, PROXY_PORT)
         report("etcd and kube-apiserver")
         programs = self.plan.programs
         self._start("etcd", control_plane.etcd_command(programs["etcd"]))
+        self._await("etcd", self._etcd_listens, "etcd")  # kube-apiserver would try again only a second later
         self._start("kube-apiserver", control_plane.apiserver_command(programs["kube-apiserver"]))
         for number in range(1, self.plan.nodes + 1):
             self._make_node(number)
@@ -134,6 +138,9 @@ class System:
         report("nodes")
         for node in self.nodes.values():
             self._await_node(node)
+
+    def _etcd_listens(self) -> bool:
+        return self.lab.run(f"exec 3<>/dev/tcp/127.0.0.1/{control_plane.ETCD_PORT}", echo=False).exit_status == 0
 
     def _start_controllers(self) -> None:
         programs = self.plan.programs
