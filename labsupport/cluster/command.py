@@ -121,6 +121,7 @@ def restart(arguments: argparse.Namespace) -> int:
         if arguments.nodes is None:
             arguments.nodes = len(before["nodes"])
         arguments.proxy_mode = arguments.proxy_mode or before["proxy_mode"]
+        arguments.registry = arguments.registry or before["registries"]
         cluster.stop()
     return start(arguments)
 

@@ -134,6 +134,7 @@ class Supervisor:
             "server": f"https://{host}:{port}",
             "kubeconfig": str(self.folder.kubeconfig),
             "proxy_mode": self.settings.proxy_mode,
+            "registries": list(self.settings.registries),
             "uptime_s": round(time.time() - self.started_at, 1),
             "pid": os.getpid(),
             "uids": ids.count,

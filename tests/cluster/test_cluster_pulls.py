@@ -96,6 +96,7 @@ def test_nodes_pull_from_a_named_registry_of_the_host_and_say_why_they_cannot_pu
     kubectl("run", "hold", f"--image=localhost:{port}/hold:1", "--restart=Never")
     kubectl.wait_ready("hold")
     assert any("/blobs/" in path for path in registry.asked)
+    assert cluster.status()["registries"] == [port]  # `labsupport cluster restart` starts with the same
 
     def reasons() -> dict[str, str]:
         events = kubectl.get("events")["items"]
