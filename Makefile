@@ -16,9 +16,6 @@ lab: install ## open the first notebook in JupyterLab (OPEN=0: print its URL, op
 test: ## install what the tests need and run everything that CI runs
 	@tools/test.sh
 
-test-clusters: ## the same and the tests that run Kubernetes clusters, whose programs it builds first
-	@LABSUPPORT_TEST_CLUSTERS=1 tools/test.sh
-
 conformance: install ## run Kubernetes' own Conformance tests against clusters of ours, for tens of minutes
 	@.venv/bin/python tests/conformance/run.py
 

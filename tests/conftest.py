@@ -23,17 +23,20 @@ from labsupport.waiting import wait_until
 PR_SET_CHILD_SUBREAPER = 36
 GONE_WITHIN_S = 1.0
 STUCK_WITHIN_S = 10.0
+TWO_WORKERS_NEED = 250
+"""inotify instances of one user: up to eight clusters at once, of 31 each."""
 _before = pytest.StashKey[oracle.Snapshot]()
 _left = pytest.StashKey[list[str]]()
 
 
 class _Scheduling(LoadFileScheduling):
-    """Everything that needs a cluster runs on one worker: a user's inotify instances last for four clusters or so."""
+    """What needs a cluster runs on two workers, or on one where a user's inotify instances do not last for more."""
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        needs_cluster = "test_cluster_" in file or any(name in nodeid for name in shared_cluster.notebooks())
-        return "clusters" if needs_cluster else file
+        if any(name in nodeid for name in shared_cluster.notebooks()):
+            return "notebooks with clusters" if shared_cluster.inotify_instances() >= TWO_WORKERS_NEED else "clusters"
+        return "clusters" if "test_cluster_" in file or "test_images_containerd" in file else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:

@@ -16,8 +16,6 @@ from labsupport.cluster import Cluster
 from labsupport.cluster.binaries import missing_programs
 from labsupport.lesson.opening import CLUSTER_VARIABLE
 
-TEST_VARIABLE = "LABSUPPORT_TEST_CLUSTERS"
-
 
 @cache
 def notebooks() -> tuple[str, ...]:
@@ -44,13 +42,13 @@ def supervisors() -> set[int]:
             if process.is_supervisor and os.environ[CLUSTER_VARIABLE] in process.command_line.split("\0")}
 
 
-def need_programs() -> None:
-    """Skip the test unless clusters are to be tested: they take long, and a machine of their own.
+def inotify_instances() -> int:
+    """Return how many inotify instances a user may have; a cluster of two nodes takes 31."""
+    return int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
 
-    `make test-clusters` runs these tests as well; it builds the programs first.
-    """
-    if not os.environ.get(TEST_VARIABLE):
-        pytest.skip("needs a running cluster: make test-clusters")
+
+def need_programs() -> None:
+    """Fail the test if the cluster's programs are not there; `make test` builds them first."""
     missing = _missing()
     if missing:
         pytest.fail(f"programs of the cluster are missing: {missing}; build them: labsupport cluster build")

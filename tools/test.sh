@@ -12,7 +12,7 @@ export LABSUPPORT_CACHE="${LABSUPPORT_CACHE:-$cache}"
 trap 'rm -rf "$folder"' EXIT
 
 if [ "$(id -u)" -eq 0 ]; then
-  phases=6
+  phases=7
   if ! "${ordinary[@]}" test -r "$PWD/pyproject.toml" -a -r "$PWD/tests"; then
     echo "An ordinary user cannot read $PWD, so the tests run in a copy that one can read."
     copy=$(mktemp -d /var/tmp/labsupport-copy.XXXXXX)
@@ -23,7 +23,7 @@ if [ "$(id -u)" -eq 0 ]; then
     exit
   fi
 else
-  phases=5
+  phases=6
 fi
 
 phase=0 failed="" times=""
@@ -41,17 +41,14 @@ run_tests() { # run_tests HOME PATH [PREFIX...]: tests and notebooks, by more wo
   local home=$1 path=$2
   shift 2
   "$@" env -i HOME="$home" PATH="$path" LANG=C.UTF-8 TERM="${TERM:-dumb}" CI="${CI:-}" PYTHONDONTWRITEBYTECODE=1 \
-    LABSUPPORT_CACHE="$LABSUPPORT_CACHE" LABSUPPORT_TEST_CLUSTERS="${LABSUPPORT_TEST_CLUSTERS:-}" \
+    LABSUPPORT_CACHE="$LABSUPPORT_CACHE" \
     .venv/bin/python -m pytest -n 4 --dist loadfile -p no:cacheprovider --basetemp="$home/pytest" \
     --nbval --nbval-current-env --nbval-cell-timeout 50 --nbval-sanitize-with tests/nbval-sanitize.cfg
 }
 
 run "install" tools/install.sh
 [ -z "$failed" ] || exit 1
-if [ -n "${LABSUPPORT_TEST_CLUSTERS:-}" ]; then
-  phases=$((phases + 1))
-  run "the cluster's programs and images" tools/programs.sh
-fi
+run "the cluster's programs and images" tools/programs.sh
 run "ruff" .venv/bin/ruff check .
 run "mypy" .venv/bin/mypy
 run "import-linter" .venv/bin/lint-imports
