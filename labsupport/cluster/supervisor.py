@@ -99,7 +99,8 @@ class Supervisor:
             f"https://{host}:{port}", credentials.authority.certificate, credentials.admin, user="admin",
             cluster=f"labsupport-{self.folder.name}"))
         plan = SystemPlan(self.settings.nodes, self.settings.proxy_mode, supplies.programs, supplies.images,
-                          self.folder.logs, tuple(self.settings.registries), supplies.seccomp, self.settings.pulls)
+                          self.folder.logs, tuple(self.settings.registries), supplies.seccomp, self.settings.pulls,
+                          one_user=plan_id_map().count == 1)
         self.system = System(self.lab, plan, credentials, api, self.notice)
 
     def report(self, step: str) -> None:

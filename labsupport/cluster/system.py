@@ -17,6 +17,7 @@ from labsupport.cluster.images import ImageSet
 from labsupport.cluster.logs import Log
 from labsupport.cluster.node import NODE_SCRIPT, Node, wire_script
 from labsupport.cluster.node_files import NodePlan, node_files
+from labsupport.cluster.one_user import one_user_manifests
 from labsupport.cluster.parcel import send
 from labsupport.cluster.paths import ADMIN, KUBERNETES
 from labsupport.cluster.pull_proxy import PORT as PROXY_PORT
@@ -63,6 +64,7 @@ class SystemPlan:
         registries: ports of the host's loopback address where nodes may pull images from.
         seccomp: whether runc can filter system calls.
         pulls: whether nodes may pull images at all.
+        one_user: whether the lab knows no user but root.
     """
 
     nodes: int
@@ -73,6 +75,7 @@ class SystemPlan:
     registries: tuple[int, ...] = ()
     seccomp: bool = True
     pulls: bool = True
+    one_user: bool = False
 
 
 class System:
@@ -148,6 +151,9 @@ class System:
                     control_plane.controller_manager_command(programs["kube-controller-manager"]))
         self._start("kube-scheduler", control_plane.scheduler_command(programs["kube-scheduler"]))
         self._grant()
+        if self.plan.one_user:
+            for path, manifest in one_user_manifests().items():
+                self.api.apply(path, manifest)
         for node in self.nodes.values():
             self._register(node)
 

@@ -51,6 +51,25 @@ def test_a_pod_of_another_user_runs_or_says_what_is_missing(cluster, kubectl):
         kubectl.delete("pod", "clerk")
 
 
+@pytest.mark.parametrize("asked", [
+    CLERK, {"securityContext": {"supplementalGroups": [7]}}, {"containers": [{"securityContext": {"runAsUser": 5}}]}])
+def test_where_there_is_one_user_kubectl_warns_of_pods_for_others(cluster, kubectl, asked):
+    manifest = pod("clerk", node="node1")
+    containers = [manifest["spec"]["containers"][0] | more for more in asked.get("containers", [{}])]
+    spec = manifest["spec"] | asked | {"containers": containers}
+    warned = [kubectl.run("apply", "--dry-run=server", "-f", "-", stdin=json.dumps(wanted)).stderr for wanted in (
+        manifest, manifest | {"spec": spec},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "clerks"},
+         "spec": {"selector": {"matchLabels": {"app": "clerk"}},
+                  "template": {"metadata": {"labels": {"app": "clerk"}}, "spec": spec | {"restartPolicy": "Always"}}}})]
+    one_user = cluster.status()["uids"] == 1
+    assert [one_user_warning(text) for text in warned] == [False, one_user, one_user]
+
+
+def one_user_warning(text: str) -> bool:
+    return "Warning" in text and "can only run as user 0 and group 0" in text
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.root_only
 def test_an_ordinary_user_with_a_range_of_ids_runs_them_too(programs, tmp_path_factory):
