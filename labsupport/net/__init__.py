@@ -7,6 +7,8 @@ from labsupport.net.model import Address, Endpoint, FdbEntry, Link, Listener, Na
 from labsupport.net.plan import Fault
 from labsupport.net.read import fdb, links, listeners, neighbours, network, route_get, routes
 from labsupport.net.topology import Topology
+from labsupport.net.walk import Walk
+from labsupport.net.walk_steps import WalkStep
 
 __all__ = [
     "Address",
@@ -23,6 +25,8 @@ __all__ = [
     "Route",
     "TableChange",
     "Topology",
+    "Walk",
+    "WalkStep",
     "fdb",
     "links",
     "listeners",
