@@ -108,7 +108,7 @@ def no_lab_left(lasting_clusters: set[int]) -> Iterator[None]:
     """After each test: no process of a lab below this one, and no socket of a lab that this process made."""
     yield
     if oracle.lab_processes_below(os.getpid(), without=lasting_clusters):  # seldom: one look is enough for most tests
-        left = _left_below(os.getpid(), without=lasting_clusters | shared_cluster.supervisors())
+        left = _left_below(os.getpid(), without=lasting_clusters)
         assert not left, f"a lab outlived its test: {left}"
     assert oracle.lab_sockets(os.getpid()) == []
 

@@ -16,6 +16,8 @@ from pathlib import Path
 AGENT_MARK, OBSERVER_MARK = "labsupport-agent", "labsupport-observer"
 SUPERVISOR_MARK = "labsupport.cluster.supervisor"
 NAMESPACE_KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+SESSION_CLUSTER = "LABSUPPORT_CLUSTER"
+"""The variable with the name of the cluster that the notebooks of this test session share."""
 _TOOLS = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 
@@ -50,6 +52,13 @@ class Process:
     def is_supervisor(self) -> bool:
         """Whether it is the process of a cluster."""
         return SUPERVISOR_MARK in self.command_line.split("\0")
+
+    @property
+    def is_of_the_session(self) -> bool:
+        """Whether it is the process of a cluster that notebooks of this test session share, or of a notebook's own."""
+        name = os.environ.get(SESSION_CLUSTER)
+        return self.is_supervisor and name is not None and any(
+            word == name or word.startswith(f"{name}-") for word in self.command_line.split("\0"))
 
     @property
     def of_a_lab(self) -> bool:
@@ -93,10 +102,14 @@ def processes() -> dict[int, Process]:
 
 
 def descendants(ancestor: int, *, without: Collection[int] = ()) -> list[Process]:
-    """Return the processes below `ancestor`: its children, theirs, and so on; not `without` and what is below them."""
+    """Return the processes below `ancestor`: its children, theirs, and so on; not `without` and what is below them.
+
+    The clusters of the whole session are left out too. Whichever worker ran the notebook that started one becomes its
+    parent, and its other tests have nothing to do with it.
+    """
     children: dict[int, list[Process]] = {}
     for process in processes().values():
-        if process.pid not in without:
+        if process.pid not in without and not process.is_of_the_session:
             children.setdefault(process.parent, []).append(process)
     found: list[Process] = []
     waiting = [ancestor]

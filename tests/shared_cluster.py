@@ -9,11 +9,11 @@ import os
 from functools import cache
 from pathlib import Path
 
-import oracle
 import pytest
 
 from labsupport.cluster import Cluster
 from labsupport.cluster.binaries import missing_programs
+from labsupport.cluster.folder import running_clusters
 from labsupport.lesson.opening import CLUSTER_VARIABLE
 
 
@@ -31,15 +31,12 @@ def choose_name() -> None:
 
 
 def stop() -> None:
-    """Stop the cluster if it is this session's own."""
-    if os.environ[CLUSTER_VARIABLE] == _name_of_this_session():
-        Cluster(_name_of_this_session()).stop()
-
-
-def supervisors() -> set[int]:
-    """Return the process id of the cluster's process, if it runs."""
-    return {process.pid for process in oracle.processes().values()
-            if process.is_supervisor and os.environ[CLUSTER_VARIABLE] in process.command_line.split("\0")}
+    """Stop the cluster if it is this session's own, and those that notebooks have for themselves."""
+    name = os.environ.pop(CLUSTER_VARIABLE)  # from now on the oracle counts them among what is left
+    if name == _name_of_this_session():
+        for folder in running_clusters():
+            if folder.name == name or folder.name.startswith(f"{name}-"):
+                Cluster(folder.name).stop()
 
 
 def inotify_instances() -> int:

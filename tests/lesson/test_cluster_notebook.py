@@ -20,6 +20,7 @@ from labsupport.cluster.binaries import find_programs
 from labsupport.cluster.joined import enter_node
 from labsupport.errors import ClusterError
 from labsupport.lesson.opening import CLUSTER_VARIABLE
+from labsupport.waiting import wait_until
 
 NAMESPACE = "lesson-tests"
 RUN_WEB = ("%%lab\nkubectl run web --image=lab.local/tools:1.0 -- sleep infinity\n"
@@ -141,7 +142,7 @@ def test_objects_are_read_as_kubectl_reads_them(opened: Kernel, ask: Ask) -> Non
 
 
 @pytest.mark.parametrize(("cell", "error", "parts"), [
-    ("%%ns node9\nls", "NamespaceNotFound", ["'node9'", "client, node1, node2", "name_pod"]),
+    ("%%ns node9\nls", "NamespaceNotFound", ["'node9'", " client, ", " node1, ", " node2", "name_pod"]),
     ("cluster.run('ls', on='nowhere')", "NamespaceNotFound", ["'nowhere'"]),
     ("cluster.get('pod', 'none')", "ClusterError", ["there is no pod none", f"namespace {NAMESPACE}"]),
     ("cluster.get('podz')", "ClusterError", ["'podz'", "kubectl api-resources"]),
@@ -169,6 +170,24 @@ def test_two_notebooks_at_once_do_not_disturb_each_other(opened: Kernel, folders
     # The other notebook has ended; the cluster, and what the notebook made in it, has not.
     assert ask("configmap", "others", namespace=NAMESPACE + "-2")
     assert opened.run("%%lab\nkubectl get configmap mine -o name").text == "configmap/mine\n"
+
+
+@pytest.mark.timeout(180)
+def test_a_cluster_of_its_own_is_fresh_each_time_and_ends_with_the_notebook(folders: Path) -> None:
+    open_own = opening("own").replace('"own"', '"own", own=True')
+    own = Cluster(f"{os.environ[CLUSTER_VARIABLE]}-own")
+    (folders / "c").mkdir()
+    with Kernel(folders / "c") as notebook:
+        notebook.run("from labsupport.lesson import opening\nopening.OWN_IDLE_S = 2")
+        assert notebook.run(open_own).error == ""
+        first = own.status()["pid"]
+        assert notebook.run("%%ns node1\ntouch /var/lib/mark && hostname").text == "node1\n"
+        assert notebook.run(open_own).error == ""
+        assert own.status()["pid"] != first
+        assert notebook.run("%%ns node1\nls /var/lib/mark").plain == ["exit status 2"]
+        own.close()
+        assert own.running
+    wait_until(lambda: not own.folder.running(), what="the notebook's cluster to end", deadline_s=30)
 
 
 def test_a_lab_after_a_cluster_is_the_notebooks_own(opened: Kernel) -> None:
