@@ -18,6 +18,7 @@ PKI = f"{KUBERNETES}/pki"
 ETCD_DATA = "/var/lib/etcd"
 ETCD_PORT = 2379
 ETCD_URL = f"https://127.0.0.1:{ETCD_PORT}"
+ETCD_PEER_URL = "https://127.0.0.1:2380"
 LOCAL_URL = f"https://127.0.0.1:{numbers.API_PORT}"
 NODES_URL = f"https://{numbers.CONTROL_PLANE_ADDRESS}:{numbers.API_PORT}"
 SERVER_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc",
@@ -70,11 +71,13 @@ def make_credentials() -> Credentials:
 
 def etcd_command(program: Path) -> list[str]:
     """Return etcd's command line. It does not wait for the disk: a lab's cluster does not outlive its machine."""
-    return [str(program), "--name=etcd", f"--data-dir={ETCD_DATA}", "--unsafe-no-fsync",
+    tls = [option for peer in ("", "peer-") for option in (
+        f"--{peer}client-cert-auth", f"--{peer}trusted-ca-file={PKI}/etcd-ca.crt",
+        f"--{peer}cert-file={PKI}/etcd-server.crt", f"--{peer}key-file={PKI}/etcd-server.key")]
+    return [str(program), "--name=etcd", f"--data-dir={ETCD_DATA}", "--unsafe-no-fsync", *tls,
             f"--listen-client-urls={ETCD_URL}", f"--advertise-client-urls={ETCD_URL}",
-            "--listen-peer-urls=http://127.0.0.1:2380", "--client-cert-auth",
-            f"--trusted-ca-file={PKI}/etcd-ca.crt", f"--cert-file={PKI}/etcd-server.crt",
-            f"--key-file={PKI}/etcd-server.key", "--enable-grpc-gateway=false", "--log-level=warn"]
+            f"--listen-peer-urls={ETCD_PEER_URL}", f"--initial-advertise-peer-urls={ETCD_PEER_URL}",
+            f"--initial-cluster=etcd={ETCD_PEER_URL}", "--enable-grpc-gateway=false", "--log-level=warn"]
 
 
 def apiserver_command(program: Path) -> list[str]:

@@ -20,6 +20,8 @@ from labsupport.sandbox import Lab
 CLUSTER_VARIABLE = "LABSUPPORT_CLUSTER"
 """The name of the cluster that notebooks share, if it is another one than `default`."""
 PATIENCE_S = 2.0
+OWN_IDLE_S = 60.0
+"""A notebook's own cluster ends so many seconds after the notebook's kernel."""
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -60,13 +62,36 @@ def shared_cluster(namespace: str, steps: Steps) -> NotebookCluster:
     Raises:
         ClusterError: it cannot be started; the message says why.
     """
-    cluster = Cluster(os.environ.get(CLUSTER_VARIABLE, "") or DEFAULT_NAME)
+    cluster = Cluster(_shared_name())
     if not cluster.running:
-        if missing_programs():
-            steps.say("the cluster's programs are built once; this takes some minutes")
-            require_programs(steps.say)
+        _build(steps)
         cluster.start(report=steps.say)
     return use_cluster(cluster, namespace)
+
+
+def own_cluster(namespace: str, steps: Steps) -> NotebookCluster:
+    """Return a fresh cluster that belongs to one notebook; one that an earlier run had left is ended first.
+
+    Raises:
+        ClusterError: it cannot be started; the message says why.
+    """
+    cluster = Cluster(f"{_shared_name()}-{namespace}")
+    _build(steps)
+    if cluster.running:
+        steps.say("ending the cluster of an earlier run")
+        cluster.stop()
+    cluster.start(idle_s=OWN_IDLE_S, report=steps.say)
+    return use_cluster(cluster, namespace)
+
+
+def _shared_name() -> str:
+    return os.environ.get(CLUSTER_VARIABLE, "") or DEFAULT_NAME
+
+
+def _build(steps: Steps) -> None:
+    if missing_programs():
+        steps.say("the cluster's programs are built once; this takes some minutes")
+        require_programs(steps.say)
 
 
 def use_cluster(cluster: Cluster, namespace: str) -> NotebookCluster:

@@ -45,7 +45,7 @@ def open_lab(name: str = "lab") -> Lab:
     return _Session.lab
 
 
-def open_cluster(namespace: str) -> NotebookCluster:
+def open_cluster(namespace: str, *, own: bool = False) -> NotebookCluster:
     """Give this notebook a Kubernetes cluster, an empty Kubernetes namespace in it, and the magics `%%lab` and `%%ns`.
 
     It is the cluster that all notebooks of this user share; if it does not run, it is started, and what that takes is
@@ -54,6 +54,8 @@ def open_cluster(namespace: str) -> NotebookCluster:
 
     Args:
         namespace: the notebook's Kubernetes namespace. Everything in it that an earlier run left is deleted.
+        own: give the notebook a fresh cluster of its own instead, which nobody else uses: for lessons that change
+            nodes or what belongs to the whole cluster. It ends a minute after the notebook's kernel.
 
     Raises:
         ClusterError: the cluster cannot be started; the message says why, and what to do.
@@ -67,7 +69,10 @@ def open_cluster(namespace: str) -> NotebookCluster:
     _close()
     steps = opening.Steps()
     joining = _graded()
-    cluster = opening.joined_cluster(*joining, namespace) if joining else opening.shared_cluster(namespace, steps)
+    if joining:
+        cluster = opening.joined_cluster(*joining, namespace)
+    else:
+        cluster = (opening.own_cluster if own else opening.shared_cluster)(namespace, steps)
     cluster.make_fresh(steps.say_if_late)
     _Session.lab, _Session.cluster = cluster.lab, cluster
     _register_magics()
