@@ -56,16 +56,19 @@ def test_a_kubelet_lets_no_other_kubelet_in(cluster):
     assert http_code(cluster, "https://10.0.0.12:10250/pods", on="node1", options=certificate) == "401"
 
 
-@pytest.mark.parametrize("port", [2379, 2380])
-def test_etcd_wants_a_certificate_of_its_own_authority(cluster, port):
-    def answer(options: str) -> str:
-        return cluster.lab.run(f"curl {CODE} {options} https://127.0.0.1:{port}/version", echo=False).stdout
+def test_etcd_wants_a_certificate_of_its_own_authority(cluster):
+    def answer(options: str, port: int = 2379, scheme: str = "https") -> str:
+        return cluster.lab.run(f"curl {CODE} {options} {scheme}://127.0.0.1:{port}/version", echo=False).stdout
 
     pki = "/etc/kubernetes/pki"
-    assert answer(f"--cert {pki}/apiserver-etcd-client.crt --key {pki}/apiserver-etcd-client.key") == "200"
+    client = f"--cert {pki}/apiserver-etcd-client.crt --key {pki}/apiserver-etcd-client.key"
+    assert answer(client) == "200"
     assert answer("") == "000"
     assert answer(f"--cert {pki}/apiserver.crt --key {pki}/apiserver.key") == "000"
-    assert http_code(cluster, f"https://10.0.0.1:{port}/version", on="node1") == "000"
+    assert http_code(cluster, "https://10.0.0.1:2379/version", on="node1") == "000"
+    # A peer's certificate would have to name the address that it comes from, and there is no other peer.
+    assert "2380" in cluster.lab.run("ss --listening --tcp --numeric --no-header", echo=False).stdout
+    assert (answer(client, 2380), answer("", 2380), answer("", 2380, "http")) == ("000", "000", "000")
 
 
 @pytest.mark.parametrize("port", [10257, 10259])

@@ -11,7 +11,7 @@ from typing import Any
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 @dataclass

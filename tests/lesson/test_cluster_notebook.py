@@ -176,16 +176,21 @@ def test_two_notebooks_at_once_do_not_disturb_each_other(opened: Kernel, folders
 def test_a_cluster_of_its_own_is_fresh_each_time_and_ends_with_the_notebook(folders: Path) -> None:
     open_own = opening("own").replace('"own"', '"own", own=True')
     own = Cluster(f"{os.environ[CLUSTER_VARIABLE]}-own")
+
+    def process() -> int:
+        with own:
+            pid: int = own.status()["pid"]
+            return pid
+
     (folders / "c").mkdir()
     with Kernel(folders / "c") as notebook:
         notebook.run("from labsupport.lesson import opening\nopening.OWN_IDLE_S = 2")
         assert notebook.run(open_own).error == ""
-        first = own.status()["pid"]
+        first = process()
         assert notebook.run("%%ns node1\ntouch /var/lib/mark && hostname").text == "node1\n"
         assert notebook.run(open_own).error == ""
-        assert own.status()["pid"] != first
+        assert process() != first
         assert notebook.run("%%ns node1\nls /var/lib/mark").plain == ["exit status 2"]
-        own.close()
         assert own.running
     wait_until(lambda: not own.folder.running(), what="the notebook's cluster to end", deadline_s=30)
 
