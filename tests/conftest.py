@@ -23,20 +23,24 @@ from labsupport.waiting import wait_until
 PR_SET_CHILD_SUBREAPER = 36
 GONE_WITHIN_S = 1.0
 STUCK_WITHIN_S = 10.0
-TWO_WORKERS_NEED = 250
-"""inotify instances of one user: up to eight clusters at once, of 31 each."""
+SEVERAL_WORKERS_NEED = 500
+"""inotify instances of one user: up to sixteen clusters at once, of 31 each."""
 _before = pytest.StashKey[oracle.Snapshot]()
 _left = pytest.StashKey[list[str]]()
 
 
 class _Scheduling(LoadFileScheduling):
-    """What needs a cluster runs on two workers, or on one where a user's inotify instances do not last for more."""
+    """What needs a cluster runs one after the other where a user's inotify instances do not last for several.
+
+    Otherwise each notebook with a cluster runs beside the others, and beside the tests of clusters.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        if any(name in nodeid for name in shared_cluster.notebooks()):
-            return "notebooks with clusters" if shared_cluster.inotify_instances() >= TWO_WORKERS_NEED else "clusters"
-        return "clusters" if "test_cluster_" in file or "test_images_containerd" in file else file
+        notebook = next((name for name in shared_cluster.notebooks() if name in nodeid), "")
+        if notebook and shared_cluster.inotify_instances() >= SEVERAL_WORKERS_NEED:
+            return notebook
+        return "clusters" if notebook or "test_cluster_" in file or "test_images_containerd" in file else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
