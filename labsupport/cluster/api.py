@@ -1,7 +1,7 @@
-"""A small client for the API server, for the process that runs the cluster.
+"""A small client for the API server, for the process that runs the cluster, and for notebooks.
 
-The kubernetes package costs 0.4 s to import and 60 MB; that process needs five kinds of requests. Everybody else uses
-the package, or kubectl.
+The kubernetes package costs 0.4 s to import and 60 MB; these need a few kinds of requests. A foreign cluster, with
+whatever its kubeconfig says, is reached through `kubectl proxy`: see labsupport.cluster.backends.proxy.
 
 Source: Kubernetes documentation, "Kubernetes API concepts".
 """
@@ -28,29 +28,32 @@ JSON = "application/json"
 Object = dict[str, Any]
 
 
-class ApiClient:
-    """Talks to one API server as one user.
+class Api:
+    """Requests to one API server as one user; how it is reached is the subclass's matter.
 
     The server may have been replaced by somebody in the lab: an answer that comes too slowly, or is too long, or is no
     JSON is none.
 
     Args:
-        address: host and port.
-        authority: PEM of the CA that signed the server's certificate.
-        credential: the user's.
-        folder: a private folder; the ssl module reads certificates from files only.
+        host: the server's, as the requests name it.
+
+    Attributes:
+        if_lost, if_refused: what the reader of an error does next.
     """
 
-    def __init__(self, address: tuple[str, int], authority: bytes, credential: Credential, folder: Path) -> None:
-        self._address = address
-        self._context = ssl.create_default_context(cadata=authority.decode())
-        file = folder / "supervisor.pem"
-        file.touch(0o600)
-        try:
-            file.write_bytes(credential.certificate + credential.key)
-            self._context.load_cert_chain(file)
-        finally:
-            file.unlink()
+    if_lost = "labsupport cluster status"
+    if_refused = "labsupport cluster logs kube-apiserver"
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+
+    def _dial(self) -> socket.socket:
+        """Connect, in TIMEOUT_S seconds."""
+        raise NotImplementedError
+
+    def _secure(self, stream: socket.socket) -> socket.socket:
+        """Return the stream to speak HTTP on."""
+        return stream
 
     def ready(self) -> bool:
         """Whether the API server says that it is ready to be used."""
@@ -70,7 +73,7 @@ class ApiClient:
     def find(self, path: str) -> Object | None:
         """Return the object at `path`, or None if there is none."""
         status, answer = self._reach("GET", path)
-        return None if status == 404 else _result("GET", path, status, answer)
+        return None if status == 404 else self._result("GET", path, status, answer)
 
     def apply(self, path: str, manifest: Object) -> Object:
         """Make the object at `path` what `manifest` says (server-side apply)."""
@@ -90,7 +93,7 @@ class ApiClient:
         return self._call("DELETE", path)
 
     def _call(self, method: str, path: str, body: Object | None = None, kind: str = "", accept: str = JSON) -> Object:
-        return _result(method, path, *self._reach(method, path, body, kind, accept))
+        return self._result(method, path, *self._reach(method, path, body, kind, accept))
 
     def _reach(self, method: str, path: str, body: Object | None = None, kind: str = "",
                accept: str = JSON) -> tuple[int, object]:
@@ -98,14 +101,14 @@ class ApiClient:
             return self._request(method, path, body, kind, accept)
         except OSError as error:
             raise ClusterError("the API server cannot be reached", where=path, observed=str(error),
-                               next_step="labsupport cluster status") from None
+                               next_step=self.if_lost) from None
 
     def _request(self, method: str, path: str, body: Object | None = None, kind: str = "",
                  accept: str = JSON) -> tuple[int, object]:
-        connection = http.client.HTTPConnection(*self._address)
+        connection = http.client.HTTPConnection(self._host)
         try:
-            with socket.create_connection(self._address, TIMEOUT_S) as stream, _hung_up_in_time(stream):
-                connection.sock = self._context.wrap_socket(stream, server_hostname=self._address[0])
+            with self._dial() as stream, _hung_up_in_time(stream):
+                connection.sock = self._secure(stream)
                 headers = {"Accept": accept} | ({"Content-Type": kind} if kind else {})
                 connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
                 answer = connection.getresponse()
@@ -119,16 +122,44 @@ class ApiClient:
         finally:
             connection.close()
 
+    def _result(self, method: str, path: str, status: int, answer: object) -> Object:
+        if status >= 300:
+            message = answer.get("message", "") if isinstance(answer, dict) else str(answer).strip()
+            raise ClusterError(f"the API server refused {method} {path}", observed=f"{status}: {message}",
+                               next_step=self.if_refused)
+        if not isinstance(answer, dict):
+            raise ClusterError("the API server gave no object", where=path, observed=str(answer)[:200],
+                               next_step=self.if_lost)
+        return answer
 
-def _result(method: str, path: str, status: int, answer: object) -> Object:
-    if status >= 300:
-        message = answer.get("message", "") if isinstance(answer, dict) else str(answer)
-        raise ClusterError(f"the API server refused {method} {path}", observed=f"{status}: {message}",
-                           next_step="labsupport cluster logs kube-apiserver")
-    if not isinstance(answer, dict):
-        raise ClusterError("the API server gave no object", where=path, observed=str(answer)[:200],
-                           next_step="labsupport cluster status")
-    return answer
+
+class ApiClient(Api):
+    """Talks to an API server over TLS, with a certificate.
+
+    Args:
+        address: host and port.
+        authority: PEM of the CA that signed the server's certificate.
+        credential: the user's.
+        folder: a private folder; the ssl module reads certificates from files only.
+    """
+
+    def __init__(self, address: tuple[str, int], authority: bytes, credential: Credential, folder: Path) -> None:
+        super().__init__(address[0])
+        self._address = address
+        self._context = ssl.create_default_context(cadata=authority.decode())
+        file = folder / "supervisor.pem"
+        file.touch(0o600)
+        try:
+            file.write_bytes(credential.certificate + credential.key)
+            self._context.load_cert_chain(file)
+        finally:
+            file.unlink()
+
+    def _dial(self) -> socket.socket:
+        return socket.create_connection(self._address, TIMEOUT_S)
+
+    def _secure(self, stream: socket.socket) -> socket.socket:
+        return self._context.wrap_socket(stream, server_hostname=self._host)
 
 
 @contextlib.contextmanager

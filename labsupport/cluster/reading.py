@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from labsupport.cluster.api import ApiClient, Object
+from labsupport.cluster.api import Api, ApiClient, Object
 from labsupport.cluster.kubeconfig import Credential
 from labsupport.errors import ClusterError
 
@@ -51,7 +51,7 @@ class Reader:
         api: reaches the API server.
     """
 
-    def __init__(self, api: ApiClient) -> None:
+    def __init__(self, api: Api) -> None:
         self.api = api
         self._kinds: list[Kind] = []
 
