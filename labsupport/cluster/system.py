@@ -12,6 +12,7 @@ from pathlib import Path
 
 from labsupport.cluster import control_plane, dns, numbers
 from labsupport.cluster.api import ApiClient, Object
+from labsupport.cluster.commands import offer_commands
 from labsupport.cluster.component import Component, check_components
 from labsupport.cluster.images import ImageSet
 from labsupport.cluster.logs import Log
@@ -19,7 +20,7 @@ from labsupport.cluster.node import NODE_SCRIPT, Node, wire_script
 from labsupport.cluster.node_files import NodePlan, node_files
 from labsupport.cluster.one_user import one_user_manifests
 from labsupport.cluster.parcel import send
-from labsupport.cluster.paths import ADMIN, KUBERNETES
+from labsupport.cluster.paths import KUBERNETES
 from labsupport.cluster.pull_proxy import PORT as PROXY_PORT
 from labsupport.cluster.pull_proxy import PullProxy
 from labsupport.errors import ClusterError, LabError, WaitTimeout
@@ -114,7 +115,7 @@ class System:
         send(self.lab, self._credentials.files)
         send(self.lab, {NODE_SCRIPT: resources.files("labsupport.cluster").joinpath("node.sh").read_text()},
              secret=False)
-        self._offer_commands()
+        offer_commands(self.lab, {name: self.plan.programs[name] for name in ("kubectl", "ctr")})
         if self.plan.pulls:
             self.lab.serve(PullProxy(self.plan.registries), numbers.CONTROL_PLANE_ADDRESS, PROXY_PORT)
         report("etcd and kube-apiserver")
@@ -218,15 +219,6 @@ class System:
             raise ClusterError(f"the cluster has no node {name!r}", expected="one of " + ", ".join(self.nodes),
                                next_step="labsupport cluster status")
         return node
-
-    def _offer_commands(self) -> None:
-        """Put kubectl and ctr on the PATH of the lab's shells; kubectl finds the admin's credential."""
-        programs, default = self.plan.programs, f"export KUBECONFIG=${{KUBECONFIG:-{ADMIN}}}\n"
-        send(self.lab, {f"/var/lib/cluster/commands/{name}": f'#!/bin/sh\n{setting}exec {programs[name]} "$@"\n'
-                        for name, setting in (("kubectl", default), ("ctr", ""))})
-        self.lab.run("cd /var/lib/cluster && chmod 755 commands/* && mount -t overlay overlay "
-                     "-o lowerdir=/usr/local/bin,upperdir=commands,workdir=work,userxattr /usr/local/bin",
-                     echo=False).check()
 
     def _start(self, name: str, argv: Sequence[str]) -> None:
         component = Component(self.lab, name, argv, Log(self.plan.logs / f"{name}.log"), self._notice)

@@ -101,16 +101,20 @@ class Check:
         exercise: the exercise's id, the one in the cell's metadata.
         lab: the lab or the cluster to look at.
         answer: the student's value, for exercises that ask for one.
+        needs: "nodes" if it cannot work without the nodes of the cluster. With one that does not offer them it is
+            skipped: nothing that it looks at counts, and it carries no points.
 
     Attributes:
         answer: the value as plain data; `...` while there is none.
         items: what was looked at so far.
+        skipped: whether it is skipped.
     """
 
-    def __init__(self, exercise: str, lab: Lab | NotebookCluster, answer: object = None) -> None:
+    def __init__(self, exercise: str, lab: Lab | NotebookCluster, answer: object = None, *, needs: str = "") -> None:
         self.exercise = exercise
         self.lab = lab
         self.items: list[Item] = []
+        self.skipped = bool(needs) and not isinstance(lab, Lab) and not lab.offers(needs)
         self.answer: Any = ...
         try:
             self.answer = as_data(answer)
@@ -119,13 +123,17 @@ class Check:
 
     def needs(self, text: str, ok: object, *, hint: str = "") -> bool:
         """Note something without which the exercise earns nothing; return whether it holds."""
-        self.items.append(Item(text, bool(ok), needed=True, hint=hint))
-        return bool(ok)
+        return self._note(Item(text, bool(ok), needed=True, hint=hint))
 
     def holds(self, text: str, ok: object, *, points: int = 1, hint: str = "") -> bool:
         """Note something that earns points; return whether it holds."""
-        self.items.append(Item(text, bool(ok), points=points, hint=hint))
-        return bool(ok)
+        return self._note(Item(text, bool(ok), points=points, hint=hint))
+
+    def _note(self, item: Item) -> bool:
+        if self.skipped:
+            return False
+        self.items.append(item)
+        return item.ok
 
     def needs_answer(self, *kinds: type) -> bool:
         """Note whether there is an answer of one of these types yet (bool is not taken for int)."""
@@ -171,6 +179,8 @@ class Check:
         """Called once, when everything was looked at; a grader keeps the result here."""
 
     def _verdict(self) -> str:
+        if self.skipped:
+            return f"skipped, 0 of 0 points: it needs the nodes, to which this cluster ({self.lab}) gives no access"
         if self.passed:
             return f"done, {count_points(self.earned)}"
         return f"not yet, {count_points(self.earned)} so far"
@@ -185,7 +195,8 @@ class Check:
             hint = f"<br><em>Hint: {html.escape(item.hint)}</em>" if item.hint and not item.ok else ""
             text = html.escape(item.text)
             rows.append(f'<li><span aria-hidden="true">{sign}</span> <b>{word}:</b> {text}{item.worth}{hint}</li>')
-        head = f"{'✓' if self.passed else '✗'} {html.escape(self.exercise)}: {self._verdict()}"
+        sign = "○" if self.skipped else "✓" if self.passed else "✗"
+        head = f"{sign} {html.escape(self.exercise)}: {html.escape(self._verdict())}"
         border = "var(--jp-success-color1, #2e7d32)" if self.passed else "var(--jp-warn-color1, #b26a00)"
         return (f'<div style="border-left:4px solid {border};padding:0.2em 0.8em"><b>{head}</b>'
                 f'<ul style="list-style:none;padding-left:0;margin:0.3em 0">{"".join(rows)}</ul></div>')
@@ -196,6 +207,6 @@ class _ShownCheck(Check):
         display(self)  # type: ignore[no-untyped-call]
 
 
-def check(exercise: str, lab: Lab | NotebookCluster, answer: object = None) -> Check:
+def check(exercise: str, lab: Lab | NotebookCluster, answer: object = None, *, needs: str = "") -> Check:
     """Return a check that shows its result under the cell. See `Check`."""
-    return _ShownCheck(exercise, lab, answer)
+    return _ShownCheck(exercise, lab, answer, needs=needs)

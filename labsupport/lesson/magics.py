@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import sys
 from types import SimpleNamespace
 from typing import NoReturn
 
@@ -27,7 +28,8 @@ from IPython.core.magic import Magics, cell_magic, magics_class
 from IPython.display import display
 
 from labsupport.errors import CommandInterrupted, LabError, LessonError
-from labsupport.lesson.session import cell_command, current_lab, may_name_namespaces
+from labsupport.lesson.needs import NeedsMagics, drop_needs
+from labsupport.lesson.session import cell_command, current_lab, may_name_namespaces, why_skipped
 
 DEFAULT_TIMEOUT_S = 60.0
 MAX_SHOWN_BYTES = 1 << 20
@@ -85,6 +87,10 @@ class LabMagics(Magics):
     def ns(self, line: str, cell: str) -> None:
         """Run shell lines in a named network namespace, or on a node: %%ns NAME [--timeout SECONDS]."""
         options = _parser("ns").parse_args(shlex.split(line))
+        skipped = why_skipped()
+        if skipped:
+            sys.stdout.write(f"{skipped}\n")
+            return
         if not may_name_namespaces(options.namespace):
             _refuse_names(cell)
         _run(cell.strip(), options.namespace, options.timeout)
@@ -134,6 +140,8 @@ def _show_lab_error(shell: InteractiveShell, kind: type[LabError], error: LabErr
 
 def register(shell: InteractiveShell) -> None:
     """Add the magics, their completion and the short form of errors to an IPython shell."""
-    shell.register_magics(LabMagics)
+    shell.register_magics(LabMagics, NeedsMagics)
+    if drop_needs not in shell.input_transformers_cleanup:
+        shell.input_transformers_cleanup.insert(0, drop_needs)
     shell.set_hook("complete_command", _complete_namespace, str_key="%%ns")  # type: ignore[no-untyped-call]
     shell.set_custom_exc((LabError,), _show_lab_error)  # type: ignore[no-untyped-call]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from labsupport.cluster.images import AGNHOST, TOOLS
 from labsupport.cluster.joined import enter_node, is_node, node_names
 from labsupport.cluster.namespaces import make_fresh_namespace
 from labsupport.cluster.numbers import CLIENT
@@ -13,7 +14,8 @@ from labsupport.cluster.parcel import send
 from labsupport.cluster.paths import ADMIN
 from labsupport.cluster.pods import name_pod_namespace
 from labsupport.cluster.reading import Reader
-from labsupport.errors import NamespaceNotFound
+from labsupport.errors import LessonError, NamespaceNotFound
+from labsupport.lesson.session import NODES
 from labsupport.sandbox import Lab
 from labsupport.sandbox.process import Completed
 
@@ -52,7 +54,10 @@ class NotebookCluster:
 
     Attributes:
         lab, namespace: as above. The lab's first network namespace is the control plane's machine.
+        offered: see `offers`.
     """
+
+    offered = frozenset({NODES})
 
     def __init__(self, lab: Lab, reader: Reader, namespace: str, let_go: Callable[[], None]) -> None:
         self.lab = lab
@@ -60,6 +65,7 @@ class NotebookCluster:
         self._reader = reader
         self._let_go = let_go
         self._kubeconfig = f"{FOLDER}/{namespace}/kubeconfig"
+        self._variables = [f"{MARK}={namespace}"]
 
     def make_fresh(self, report: Callable[[str], None]) -> None:
         """Start from nothing: an empty Kubernetes namespace, and nothing of an earlier run in the lab.
@@ -71,7 +77,49 @@ class NotebookCluster:
         kubeconfig = json.loads(prepared.stdout)
         kubeconfig["contexts"][0]["context"]["namespace"] = self.namespace
         send(self.lab, {self._kubeconfig: json.dumps(kubeconfig)})
+        self._empty_namespace(report)
+        nodes = self._nodes_for_pods()
+        names = {f"NODE{number}": node for number, node in enumerate((*nodes, *nodes)[:2], 1)}
+        images = {name.upper(): image for name, image in self._images().items()}
+        self._variables[1:] = [f"{name}={value}" for name, value in (images | names).items()]
+
+    def _empty_namespace(self, report: Callable[[str], None]) -> None:
         make_fresh_namespace(self._reader, self.namespace, report)
+
+    def _nodes_for_pods(self) -> Sequence[str]:
+        return self.nodes()
+
+    def _images(self) -> Mapping[str, str]:
+        return {"agnhost": AGNHOST, "tools": TOOLS}
+
+    def offers(self, what: str) -> bool:
+        """Whether notebooks get that from this cluster; cells that need what it does not offer are skipped.
+
+        Args:
+            what: "nodes": commands on the nodes (`%%ns node1`, `run`), names of pods, captures, walks.
+
+        Raises:
+            LessonError: there is no such thing to offer.
+        """
+        if what not in NotebookCluster.offered:
+            raise LessonError(f"no cluster offers {what!r}", expected=", ".join(NotebookCluster.offered),
+                              where="cluster.offers", next_step="check the spelling")
+        return what in self.offered
+
+    def image(self, name: str) -> str:
+        """Return the name of an image for pods in this cluster; `%%lab` cells have them as $AGNHOST and $TOOLS.
+
+        Args:
+            name: "agnhost", the Kubernetes project's test program, or "tools": a shell and network tools.
+
+        Raises:
+            LessonError: there is no such image.
+        """
+        images = self._images()
+        if name not in images:
+            raise LessonError(f"a cluster has no image {name!r} for notebooks", expected=", ".join(images),
+                              where="cluster.image", next_step="check the spelling, or name it in full in the manifest")
+        return images[name]
 
     def get(self, kind: str, name: str = "", *, namespace: str | None = None) -> Any:
         """Return an object as its JSON data, or the list of all of a kind, as `kubectl get -o json` shows them.
@@ -132,15 +180,14 @@ class NotebookCluster:
             ClusterError: the node is stopped.
             NamespaceNotFound: there is nothing of that name.
         """
-        mark = f"{MARK}={self.namespace}"
         places = self.lab.namespaces() if place else [""]
         if place not in places:
             raise NamespaceNotFound(f"no machine and no named pod is called {place!r}", where="this cluster",
                                     expected="one of: " + ", ".join(places),
                                     next_step=f'if it is a pod, name it first: cluster.name_pod("{place}")')
         if is_node(place):
-            return enter_node(self.lab, place, ["env", mark, *argv]), ""
-        return ["env", mark, f"KUBECONFIG={self._kubeconfig}", *argv], place
+            return enter_node(self.lab, place, ["env", *self._variables, *argv]), ""
+        return ["env", *self._variables, f"KUBECONFIG={self._kubeconfig}", *argv], place
 
     def close(self) -> None:
         """Let go of the cluster, which goes on."""

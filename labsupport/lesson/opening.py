@@ -8,12 +8,15 @@ import sys
 import time
 
 from labsupport.cluster import Cluster
+from labsupport.cluster.backends import Choice, choose, open_kubeconfig, open_microk8s
+from labsupport.cluster.backends.choice import EMBEDDED, MICROK8S
 from labsupport.cluster.binaries import missing_programs, require_programs
 from labsupport.cluster.folder import DEFAULT_NAME
 from labsupport.cluster.joined import read_admin_kubeconfig
 from labsupport.cluster.numbers import API_PORT
 from labsupport.cluster.reading import Reader, connect_api
 from labsupport.errors import LessonError
+from labsupport.lesson.foreign_cluster import ForeignCluster
 from labsupport.lesson.notebook_cluster import NotebookCluster
 from labsupport.sandbox import Lab
 
@@ -54,6 +57,35 @@ def check_namespace(name: str) -> None:
         raise LessonError(f"a notebook cannot have the Kubernetes namespace {name!r}", where="open_cluster",
                           expected="small letters, digits and '-', and none that Kubernetes uses itself",
                           next_step='name it after the notebook: open_cluster("lab05")')
+
+
+def chosen_cluster(wanted: str, namespace: str, steps: Steps, *, own: bool = False) -> NotebookCluster:
+    """Return a cluster of the backend that the notebook or its environment chooses, and say which that is.
+
+    Args:
+        wanted: what the notebook names, or "".
+        namespace: the notebook's.
+        steps: is told what takes long.
+        own: whether the notebook needs a cluster of its own.
+
+    Raises:
+        ClusterError: there is no such backend, or no cluster of it that can be used; all faults at once.
+    """
+    choice = choose(wanted, os.environ, own=own)
+    if choice.backend == EMBEDDED:
+        say_choice(f"{EMBEDDED}, the notebook's own" if own else EMBEDDED, choice)
+        return (own_cluster if own else shared_cluster)(namespace, steps)
+    open_foreign = open_microk8s if choice.backend == MICROK8S else open_kubeconfig
+    cluster = ForeignCluster(open_foreign(namespace, os.environ, steps.say_if_late), namespace)
+    say_choice(str(cluster), choice)
+    sys.stdout.write("Cells that need its nodes say so and are skipped: it lets nobody look into their kernels. "
+                     f"Pods use the images {cluster.image('agnhost')} and {cluster.image('tools')}.\n")
+    return cluster
+
+
+def say_choice(cluster: str, choice: Choice) -> None:
+    """Say which cluster a notebook has, and why."""
+    sys.stdout.write(f"Cluster: {cluster} ({choice.reason}).\n")
 
 
 def shared_cluster(namespace: str, steps: Steps) -> NotebookCluster:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 JOIN_VARIABLE = "LABSUPPORT_JOIN"
 """While a notebook is graded: address and token of the lab that the grader made, so that the grader can trust it."""
 
+NODES = "nodes"
+"""What not every cluster offers: commands on the nodes, and a look into their kernels and those of pods."""
+
 
 class _Session:
     """What the magics of this kernel act on."""
@@ -45,20 +48,25 @@ def open_lab(name: str = "lab") -> Lab:
     return _Session.lab
 
 
-def open_cluster(namespace: str, *, own: bool = False) -> NotebookCluster:
+def open_cluster(namespace: str, *, own: bool = False, backend: str = "") -> NotebookCluster:
     """Give this notebook a Kubernetes cluster, an empty Kubernetes namespace in it, and the magics `%%lab` and `%%ns`.
 
     It is the cluster that all notebooks of this user share; if it does not run, it is started, and what that takes is
     shown under the cell. It goes on when the notebook ends. `%%lab` runs commands on the control plane's machine, with
     a kubectl that uses the notebook's namespace; `%%ns node1` on a node, `%%ns client` outside of the cluster.
 
+    It can also be a cluster that is there already. Then `%%lab` is a private lab with that kubectl, and cells that need
+    the nodes are skipped: `%%ns` cells, and those that begin with `%%needs nodes`.
+
     Args:
         namespace: the notebook's Kubernetes namespace. Everything in it that an earlier run left is deleted.
-        own: give the notebook a fresh cluster of its own instead, which nobody else uses: for lessons that change
-            nodes or what belongs to the whole cluster. It ends a minute after the notebook's kernel.
+        own: give the notebook a fresh embedded cluster of its own instead, which nobody else uses: for lessons that
+            change nodes or what belongs to the whole cluster. It ends a minute after the notebook's kernel.
+        backend: "embedded", "microk8s" or "kubeconfig"; "" leaves it to the environment variable LABSUPPORT_BACKEND,
+            and without that it is "embedded".
 
     Raises:
-        ClusterError: the cluster cannot be started; the message says why, and what to do.
+        ClusterError: the cluster cannot be started or reached; the message says why, and what to do.
         LessonError: Kubernetes itself uses a namespace of that name.
 
     Effects and privileges: see `labsupport.cluster.Cluster`.
@@ -69,11 +77,13 @@ def open_cluster(namespace: str, *, own: bool = False) -> NotebookCluster:
     _close()
     steps = opening.Steps()
     joining = _graded()
-    if joining:
-        cluster = opening.joined_cluster(*joining, namespace)
-    else:
-        cluster = (opening.own_cluster if own else opening.shared_cluster)(namespace, steps)
-    cluster.make_fresh(steps.say_if_late)
+    cluster = (opening.joined_cluster(*joining, namespace) if joining
+               else opening.chosen_cluster(backend, namespace, steps, own=own))
+    try:
+        cluster.make_fresh(steps.say_if_late)
+    except BaseException:
+        cluster.close()
+        raise
     _Session.lab, _Session.cluster = cluster.lab, cluster
     _register_magics()
     sys.stdout.write(f"The cluster runs: {', '.join(cluster.nodes())}. kubectl in this notebook uses the namespace "
@@ -141,3 +151,12 @@ def cell_command(script: str, place: str) -> tuple[list[str], str]:
 def may_name_namespaces(place: str) -> bool:
     """Whether `ip netns add` works there: on a node, which has a file system of its own for the names."""
     return _Session.cluster is not None and place in _Session.cluster.nodes()
+
+
+def why_skipped() -> str:
+    """Return why cells that need the nodes are skipped in this notebook, or "" if they are not."""
+    cluster = _Session.cluster
+    if cluster is None or cluster.offers(NODES):
+        return ""
+    return (f"Skipped: this cell needs the nodes of the cluster, and this one ({cluster}) gives no access to their "
+            "kernels. The embedded cluster does.")

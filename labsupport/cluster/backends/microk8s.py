@@ -202,4 +202,4 @@ def parse_status(output: Output) -> Status:
 def _puzzling(output: Output) -> ClusterError:
     return ClusterError("microk8s says something that labsupport does not understand", where=output.command,
                         observed=(output.stdout + output.stderr).strip()[-600:],
-                        next_step="use its kubeconfig: microk8s config > FILE; LABSUPPORT_BACKEND=kubeconfig KUBECONFIG=FILE")
+                        next_step="use its kubeconfig with LABSUPPORT_BACKEND=kubeconfig: microk8s config > FILE")

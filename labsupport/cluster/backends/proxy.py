@@ -26,6 +26,10 @@ from labsupport.cluster.pull_proxy import carry
 from labsupport.errors import ClusterError
 from labsupport.waiting import wait_until
 
+# Leaves nothing behind, whatever happens to the process that started it; $0 is the folder.
+_SCRIPT = """trap 'kill $!; rm -rf "$0"; exit' TERM
+"$@" &
+wait $!"""
 START_DEADLINE_S = 15.0
 END_DEADLINE_S = 5.0
 SNAP_KUBECTL = Path("/snap/microk8s/current/kubectl")
@@ -84,8 +88,9 @@ class KubectlProxy:
         self._folder = Path(tempfile.mkdtemp(prefix="labsupport-api-", dir="/tmp"))  # a socket's path must be short
         self._socket, self._log = self._folder / "socket", self._folder / "log"
         # All paths are let through: by default it keeps exec and attach away, since browsers could reach it.
-        argv = ["setpriv", "--pdeathsig=KILL", str(kubectl), "proxy", f"--unix-socket={self._socket}",
-                "--reject-paths=^$", "--append-server-path", f"--context={context}"]
+        argv = ["setpriv", "--pdeathsig=TERM", "bash", "-c", _SCRIPT, str(self._folder), "setpriv", "--pdeathsig=KILL",
+                str(kubectl), "proxy", f"--unix-socket={self._socket}", "--reject-paths=^$", "--append-server-path",
+                f"--context={context}"]
         try:
             if kubeconfig:
                 file = self._folder / "kubeconfig"
@@ -122,7 +127,7 @@ class KubectlProxy:
 
     def close(self) -> None:
         """End it; closing twice is no error."""
-        self._process.kill()
+        self._process.terminate()
         self._process.wait(END_DEADLINE_S)
         shutil.rmtree(self._folder, ignore_errors=True)
 
