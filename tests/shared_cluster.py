@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from labsupport.cluster import Cluster
+from labsupport.cluster.backends import choice
 from labsupport.cluster.binaries import missing_programs
 from labsupport.cluster.folder import running_clusters
 from labsupport.lesson.opening import CLUSTER_VARIABLE
@@ -28,6 +29,7 @@ def notebooks() -> tuple[str, ...]:
 def choose_name() -> None:
     """Make notebooks of this session use a cluster of its own; xdist's workers find the variable set already."""
     os.environ.setdefault(CLUSTER_VARIABLE, _name_of_this_session())
+    os.environ.pop(choice.VARIABLE, None)  # tests start and break clusters: never the one that a developer works with
 
 
 def stop() -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 
 from labsupport.cluster import Cluster
-from labsupport.cluster.backends import Choice, choose, open_kubeconfig, open_microk8s
+from labsupport.cluster.backends import choose, open_kubeconfig, open_microk8s
 from labsupport.cluster.backends.choice import EMBEDDED, MICROK8S
 from labsupport.cluster.binaries import missing_programs, require_programs
 from labsupport.cluster.folder import DEFAULT_NAME
@@ -72,20 +72,17 @@ def chosen_cluster(wanted: str, namespace: str, steps: Steps, *, own: bool = Fal
         ClusterError: there is no such backend, or no cluster of it that can be used; all faults at once.
     """
     choice = choose(wanted, os.environ, own=own)
+    which = f"{choice.backend}, the notebook's own" if own else choice.backend
+    sys.stdout.write(f"Cluster: {which} ({choice.reason}).
+")
     if choice.backend == EMBEDDED:
-        say_choice(f"{EMBEDDED}, the notebook's own" if own else EMBEDDED, choice)
         return (own_cluster if own else shared_cluster)(namespace, steps)
     open_foreign = open_microk8s if choice.backend == MICROK8S else open_kubeconfig
-    cluster = ForeignCluster(open_foreign(namespace, os.environ, steps.say_if_late), namespace)
-    say_choice(str(cluster), choice)
-    sys.stdout.write("Cells that need its nodes say so and are skipped: it lets nobody look into their kernels. "
-                     f"Pods use the images {cluster.image('agnhost')} and {cluster.image('tools')}.\n")
-    return cluster
-
-
-def say_choice(cluster: str, choice: Choice) -> None:
-    """Say which cluster a notebook has, and why."""
-    sys.stdout.write(f"Cluster: {cluster} ({choice.reason}).\n")
+    foreign = open_foreign(namespace, os.environ, steps.say_if_late)
+    images = " and ".join(foreign.images.values())
+    sys.stdout.write(f"The context {foreign.context} gives no access to the kernels of its nodes: cells that need them "
+                     f"say so and are skipped. Pods use the images {images}.\n")
+    return ForeignCluster(foreign, namespace)
 
 
 def shared_cluster(namespace: str, steps: Steps) -> NotebookCluster:
