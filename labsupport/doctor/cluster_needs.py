@@ -1,8 +1,11 @@
-"""What a machine needs beyond labs to run a Kubernetes cluster: memory, and room to watch files."""
+"""What a machine needs beyond labs to run a Kubernetes cluster, and which other clusters notebooks can use there."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
 
 from labsupport.doctor.machine import read_text
 from labsupport.doctor.report import Check
@@ -41,10 +44,36 @@ def check_inotify(limit: str) -> Check:
     return Check("file watches", "ok", observed)
 
 
+def find_microk8s() -> str | None:
+    """Return the command microk8s, also where a service's PATH lacks the folder of snaps."""
+    return shutil.which("microk8s") or shutil.which("/snap/bin/microk8s")
+
+
+def kubeconfig_files(environment: Mapping[str, str]) -> tuple[list[Path], list[Path]]:
+    """Return where kubectl looks for a kubeconfig, and which of these files are there."""
+    named = [Path(name) for name in environment.get("KUBECONFIG", "").split(os.pathsep) if name]
+    files = named or [Path.home() / ".kube/config"]
+    return files, [file for file in files if os.path.isfile(file)]  # noqa: PTH113  (a folder may be closed to this user)
+
+
+def check_backends(microk8s: str | None, kubeconfigs: list[Path]) -> Check:
+    """Say where the clusters of notebooks can come from on this machine.
+
+    Args:
+        microk8s: its command, if there is one.
+        kubeconfigs: those that are there.
+    """
+    found = [*([f"microk8s ({microk8s})"] if microk8s else []),
+             *([f"kubeconfig ({', '.join(map(str, kubeconfigs))})"] if kubeconfigs else [])]
+    return Check("clusters", "ok", ", ".join(["embedded (the default)", *found]),
+                 "LABSUPPORT_BACKEND=microk8s or kubeconfig chooses another than the default." if found else "")
+
+
 def check_cluster_needs() -> list[Check]:
     """Look at this machine."""
     cores = os.cpu_count() or 1
     processors = Check("processors", "ok" if cores > 1 else "note", f"{cores}",
                        "" if cores > 1 else "With one processor a cluster takes twice as long to start.")
     return [processors, check_memory(read_text("/proc/meminfo")),
-            check_inotify(read_text("/proc/sys/fs/inotify/max_user_instances"))]
+            check_inotify(read_text("/proc/sys/fs/inotify/max_user_instances")),
+            check_backends(find_microk8s(), kubeconfig_files(os.environ)[1])]

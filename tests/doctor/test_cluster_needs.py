@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from labsupport.doctor.cluster_needs import check_cluster_needs, check_inotify, check_memory
+from labsupport.doctor.cluster_needs import (
+    check_backends,
+    check_cluster_needs,
+    check_inotify,
+    check_memory,
+    kubeconfig_files,
+)
 
 
 @pytest.mark.parametrize(("kibibytes", "state"), [(8_000_000, "ok"), (2_097_152, "ok"), (2_097_151, "note"),
@@ -24,4 +32,25 @@ def test_a_low_limit_of_inotify_is_noted_with_the_command_that_raises_it(limit, 
 
 
 def test_this_machine_is_looked_at():
-    assert [check.name for check in check_cluster_needs()] == ["processors", "memory", "file watches"]
+    assert [check.name for check in check_cluster_needs()] == ["processors", "memory", "file watches",
+                                                               "clusters"]
+
+
+@pytest.mark.parametrize(("microk8s", "files", "observed"), [
+    (None, [], "embedded (the default)"),
+    ("/snap/bin/microk8s", [], "embedded (the default), microk8s (/snap/bin/microk8s)"),
+    ("/snap/bin/microk8s", [Path("a"), Path("b")],
+     "embedded (the default), microk8s (/snap/bin/microk8s), kubeconfig (a, b)"),
+])
+def test_other_clusters_are_named_with_the_variable_that_chooses_them(microk8s, files, observed):
+    check = check_backends(microk8s, files)
+    assert (check.state, check.observed) == ("ok", observed)
+    assert ("LABSUPPORT_BACKEND=" in check.next_step) == bool(microk8s or files)
+
+
+def test_a_kubeconfig_is_looked_for_where_kubectl_does(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert kubeconfig_files({}) == ([tmp_path / ".kube/config"], [])
+    (tmp_path / "there").touch()
+    names = f"{tmp_path}/not there:{tmp_path}/there"
+    assert kubeconfig_files({"KUBECONFIG": names}) == ([tmp_path / "not there", tmp_path / "there"], [tmp_path / "there"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from labsupport.cluster.backends.choice import CONTEXT_VARIABLE, KUBECONFIG
 from labsupport.cluster.backends.faults import raise_all
 from labsupport.cluster.backends.foreign import Foreign, examine
 from labsupport.cluster.backends.proxy import KubectlProxy, need_kubectl
+from labsupport.doctor.cluster_needs import kubeconfig_files
 from labsupport.errors import ClusterError
 
 READ_LIMIT_S = 20.0
@@ -47,9 +47,9 @@ def find_context(environment: Mapping[str, str]) -> tuple[Path, str]:
         ClusterError: there is no kubectl, no kubeconfig, or no such context; all faults at once.
     """
     faults: list[ClusterError] = []
-    files = kubeconfig_files(environment)
-    if not any(file.is_file() for file in files):
-        faults.append(ClusterError("there is no kubeconfig", observed=", ".join(map(str, files)),
+    wanted, files = kubeconfig_files(environment)
+    if not files:
+        faults.append(ClusterError("there is no kubeconfig", expected=" or ".join(map(str, wanted)),
                                    next_step="get one from the cluster's administrator, and name it: "
                                    "export KUBECONFIG=FILE, before Jupyter is started"))
     try:
@@ -58,12 +58,6 @@ def find_context(environment: Mapping[str, str]) -> tuple[Path, str]:
         faults.append(error)
     raise_all(faults, "the environment of this notebook's kernel")
     return kubectl, _context(kubectl, environment.get(CONTEXT_VARIABLE, ""), files)
-
-
-def kubeconfig_files(environment: Mapping[str, str]) -> list[Path]:
-    """Return where kubectl looks for a kubeconfig."""
-    named = [Path(name) for name in environment.get("KUBECONFIG", "").split(os.pathsep) if name]
-    return named or [Path.home() / ".kube/config"]
 
 
 def _context(kubectl: Path, wanted: str, files: list[Path]) -> str:

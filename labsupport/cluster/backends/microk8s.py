@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from typing import IO, Any
 
 from labsupport.cluster.backends.microk8s_signals import LOCKS, NOT_INSTALLED, SIGNALS
 from labsupport.cluster.backends.signals import explained, find_signal
+from labsupport.doctor.cluster_needs import find_microk8s
 from labsupport.errors import ClusterError
 
 DATA = Path("/var/snap/microk8s/current")
@@ -68,7 +68,7 @@ class Microk8s:
     """
 
     def __init__(self, report: Callable[[str], None], data: Path = DATA) -> None:
-        program = shutil.which("microk8s") or shutil.which("/snap/bin/microk8s")
+        program = find_microk8s()
         if program is None:
             raise ClusterError(NOT_INSTALLED.what, where="PATH and /snap/bin", next_step=NOT_INSTALLED.next_step)
         self._program, self._report, self._data = program, report, data
