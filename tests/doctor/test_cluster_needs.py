@@ -52,5 +52,5 @@ def test_a_kubeconfig_is_looked_for_where_kubectl_does(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert kubeconfig_files({}) == ([tmp_path / ".kube/config"], [])
     (tmp_path / "there").touch()
-    names = f"{tmp_path}/not there:{tmp_path}/there"
-    assert kubeconfig_files({"KUBECONFIG": names}) == ([tmp_path / "not there", tmp_path / "there"], [tmp_path / "there"])
+    two = [tmp_path / "not there", tmp_path / "there"]
+    assert kubeconfig_files({"KUBECONFIG": f"{two[0]}:{two[1]}"}) == (two, two[1:])

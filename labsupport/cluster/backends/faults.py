@@ -20,7 +20,7 @@ def raise_all(faults: Sequence[ClusterError], where: str) -> None:
     if len(faults) == 1:
         raise faults[0]
     if faults:
-        found = [f"{number}. {fault.what}" + (f": {fault.observed}" if fault.observed else "")
+        found = [": ".join(part for part in (f"{number}. {fault.what}", fault.observed or fault.expected) if part)
                  for number, fault in enumerate(faults, 1)]
         todo = [f"{number}. {fault.next_step}" for number, fault in enumerate(faults, 1)]
         raise ClusterError(f"this cluster cannot be used for notebooks, for {len(faults)} reasons", where=where,
