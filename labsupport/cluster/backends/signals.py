@@ -51,12 +51,15 @@ API_SIGNALS = (
     Signal(r"Unauthorized|the server has asked for the client to provide credentials",
            "the API server does not accept the kubeconfig's credentials", "log in to the cluster again, or ask for a "
            "new kubeconfig; try: kubectl auth whoami"),
+    Signal(r"Please enter Username", "the kubeconfig has no credentials for this cluster",
+           "log in to the cluster again, or ask for a new kubeconfig"),
     Signal(r"getting credentials: |exec plugin|executable \S+ (not found|failed)",
            "the program that the kubeconfig names for credentials does not give any",
            "run it in a terminal, and log in if it asks; the text above names it"),
     Signal(r"certificate signed by unknown authority", "the API server's certificate is of an authority that the "
            "kubeconfig does not know", "get a new kubeconfig: the cluster was probably made anew"),
-    Signal(r"certificate is valid for .*, not ", "the API server's certificate is for another name or address",
+    Signal(r"certificate is valid for .*, not |cannot validate certificate for",
+           "the API server's certificate is for another name or address",
            "put an address that the certificate lists into the kubeconfig; with microk8s: microk8s config -l"),
     Signal(r"certificate has expired", "a certificate has expired", "get a new kubeconfig; look at this machine's "
            "clock as well: date"),
