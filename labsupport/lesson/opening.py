@@ -73,8 +73,7 @@ def chosen_cluster(wanted: str, namespace: str, steps: Steps, *, own: bool = Fal
     """
     choice = choose(wanted, os.environ, own=own)
     which = f"{choice.backend}, the notebook's own" if own else choice.backend
-    sys.stdout.write(f"Cluster: {which} ({choice.reason}).
-")
+    sys.stdout.write(f"Cluster: {which} ({choice.reason}).\n")
     if choice.backend == EMBEDDED:
         return (own_cluster if own else shared_cluster)(namespace, steps)
     open_foreign = open_microk8s if choice.backend == MICROK8S else open_kubeconfig
