@@ -59,7 +59,7 @@ class Embedded:
             steps[step] = time.perf_counter() - begin
 
         begin = time.perf_counter()
-        self._cluster.start(nodes=nodes, dns=with_dns, report=note)
+        self._cluster.start(nodes=nodes, addons=("dns",) if with_dns else (), report=note)
         self.all_s = time.perf_counter() - begin
         self.nodes_s = steps.get("CoreDNS", self.all_s)
         self._pid: int = self._cluster.status()["pid"]

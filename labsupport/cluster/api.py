@@ -162,6 +162,12 @@ class ApiClient(Api):
         return self._context.wrap_socket(stream, server_hostname=self._host)
 
 
+def has_condition(found: Object, name: str) -> bool:
+    """Whether a condition of an object is true, such as Ready of a node."""
+    conditions = found.get("status", {}).get("conditions") or []
+    return any(condition["type"] == name and condition["status"] == "True" for condition in conditions)
+
+
 @contextlib.contextmanager
 def _hung_up_in_time(stream: socket.socket) -> Iterator[None]:
     """Hang up after TIMEOUT_S, even if a byte comes every now and then."""

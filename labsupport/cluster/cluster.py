@@ -17,7 +17,7 @@ from labsupport.cluster.joined import enter_node
 from labsupport.cluster.logs import tail
 from labsupport.cluster.numbers import CLIENT, MOST_NODES
 from labsupport.cluster.pods import name_pod_namespace
-from labsupport.cluster.settings import IDLE_S, Settings
+from labsupport.cluster.settings import DEFAULT_ADDONS, IDLE_S, Settings
 from labsupport.errors import ClusterError
 from labsupport.sandbox import Lab
 from labsupport.sandbox.process import Completed
@@ -64,15 +64,15 @@ class Cluster:
         """The admin's kubeconfig; it works anywhere on this machine."""
         return self.folder.kubeconfig
 
-    def start(self, *, nodes: int = 2, proxy_mode: str = "iptables", dns: bool = True,
-              registries: Sequence[int] = (), pulls: bool = True, hidden: Sequence[Path] = (),
-              idle_s: float = IDLE_S, report: Report = _say_nothing) -> bool:
-        """Start the cluster and return when all nodes are Ready and DNS answers.
+    def start(self, *, nodes: int = 2, proxy_mode: str = "iptables",
+              addons: Sequence[str] = DEFAULT_ADDONS, registries: Sequence[int] = (), pulls: bool = True,
+              hidden: Sequence[Path] = (), idle_s: float = IDLE_S, report: Report = _say_nothing) -> bool:
+        """Start the cluster and return when all nodes are Ready and its add-ons work.
 
         Args:
             nodes: 1 to 9.
             proxy_mode: how kube-proxy makes Services: "iptables" or "nftables".
-            dns: whether CoreDNS is installed.
+            addons: what `enable` could be asked for; "dns" alone by default.
             registries: ports of this machine's loopback address with a registry: nodes pull `localhost:PORT/NAME`.
             pulls: whether nodes may pull images; if not, they have those that a cluster brings, and no way out.
             hidden: more folders of the host that its lab must not see.
@@ -91,7 +91,7 @@ class Cluster:
         if proxy_mode not in {"iptables", "nftables"}:
             raise ClusterError(f"kube-proxy has no mode {proxy_mode!r} here", expected="iptables or nftables",
                                next_step="--proxy-mode nftables")
-        settings = Settings(nodes, proxy_mode, dns, tuple(registries), pulls, tuple(map(str, hidden)), idle_s)
+        settings = Settings(nodes, proxy_mode, tuple(addons), tuple(registries), pulls, tuple(map(str, hidden)), idle_s)
         while not self.running:
             if self.folder.running():
                 self._wait_for_another(report)
@@ -175,6 +175,34 @@ class Cluster:
     def start_node(self, name: str) -> None:
         """Start a stopped node; returns when it is Ready."""
         self._control().call("start-node", name=name)
+
+    def enable(self, addon: str, report: Report = _say_nothing) -> bool:
+        """Give the cluster an add-on, and return when it does its work.
+
+        Args:
+            addon: "dns", which a cluster has by default; or "metallb:FIRST-LAST", which gives Services of type
+                LoadBalancer an address of that range of the rack's network, 10.0.0.0/24. Another range than before
+                takes its place, and Services whose address is not in it get a new one.
+            report: called with a line at the beginning of each step.
+
+        Returns:
+            False if it was enabled already, with this range.
+
+        Raises:
+            ClusterError: there is no such add-on, the range has faults, all of which are told, or it does not work.
+
+        Source: MetalLB documentation, "Concepts: layer 2 mode".
+        """
+        changed: bool = self._control().call("enable", report, word=addon)
+        return changed
+
+    def disable(self, addon: str, report: Report = _say_nothing) -> bool:
+        """Take an add-on from the cluster, with all of its objects; returns False if it was not enabled.
+
+        Without "metallb", Services of type LoadBalancer wait for an address again.
+        """
+        changed: bool = self._control().call("disable", report, name=addon)
+        return changed
 
     def close(self) -> None:
         """Let go of a running cluster; it goes on."""

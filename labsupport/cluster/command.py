@@ -19,6 +19,7 @@ from labsupport.cluster.cluster import Cluster
 from labsupport.cluster.folder import DEFAULT_NAME, running_clusters
 from labsupport.cluster.numbers import CLIENT
 from labsupport.cluster.reading_logs import print_log
+from labsupport.cluster.settings import DEFAULT_ADDONS
 from labsupport.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def add_arguments(cluster: argparse.ArgumentParser) -> None:
                                    f"{'as before' if again else 'iptables'} by default")
         starting.add_argument("--registry", type=int, action="append", default=[], metavar="PORT",
                               help="let nodes pull images localhost:PORT/... from this machine's port")
+        starting.set_defaults(addons=DEFAULT_ADDONS)
     _add(commands, "stop", stop, "end the cluster and everything in it")
     status_of = _add(commands, "status", status, "show the cluster's nodes and components")
     status_of.add_argument("--json", action="store_true", help="print one JSON object")
@@ -55,6 +57,10 @@ def add_arguments(cluster: argparse.ArgumentParser) -> None:
     node = _add(commands, "node", change_node, "add, remove, stop or start a node")
     node.add_argument("change", choices=("add", "remove", "stop", "start"))
     node.add_argument("node", nargs="?", default="", metavar="NODE", help="which; not for add")
+    _add(commands, "enable", enable, "give the cluster an add-on").add_argument(
+        "addon", metavar="ADDON", help="dns, or metallb:FIRST-LAST with a range of addresses for Services")
+    _add(commands, "disable", disable, "take an add-on from the cluster").add_argument(
+        "addon", metavar="ADDON", help="dns or metallb")
     add_binaries_commands(commands)
     commands.choices["build"].set_defaults(run=build)
 
@@ -90,7 +96,7 @@ def start(arguments: argparse.Namespace) -> int:
         require_programs(steps)
     nodes = 2 if arguments.nodes is None else arguments.nodes
     if not cluster.start(nodes=nodes, proxy_mode=arguments.proxy_mode or "iptables",
-                         registries=arguments.registry, report=steps):
+                         addons=arguments.addons, registries=arguments.registry, report=steps):
         sys.stdout.write(f"The cluster {cluster.name} is running already.\n")
         return 0
     steps("ready")
@@ -102,11 +108,13 @@ def start(arguments: argparse.Namespace) -> int:
 
 def build(arguments: argparse.Namespace) -> int:
     """Build the programs that are missing, and make the images that are not current."""
-    from labsupport.cluster.supplies import find_supplies  # noqa: PLC0415  (images: no other command needs them)
+    from labsupport.cluster.images import joined  # noqa: PLC0415  (no other command needs them)
+    from labsupport.cluster.supplies import find_supplies  # noqa: PLC0415
 
     status = build_programs(arguments)
     with TemporaryDirectory() as spare:
-        images = find_supplies(Path(spare), _Steps()).images
+        supplies = find_supplies(Path(spare), _Steps())
+        images = joined([supplies.images, *supplies.addon_images.values()])
         sys.stdout.write(f"{images.size_bytes / 1e6:.1f} MB of images: {', '.join(images.names)}\n")
         for tool in images.missing_tools:
             sys.stdout.write(f"{tool.name} is not in them: this machine lacks it (Debian package {tool.package})\n")
@@ -122,6 +130,7 @@ def restart(arguments: argparse.Namespace) -> int:
             arguments.nodes = len(before["nodes"])
         arguments.proxy_mode = arguments.proxy_mode or before["proxy_mode"]
         arguments.registry = arguments.registry or before["registries"]
+        arguments.addons = before["addons"]
         cluster.stop()
     return start(arguments)
 
@@ -154,7 +163,8 @@ def _as_text(found: dict[str, Any]) -> str:
     limits = "enforced" if found["limits_enforced"] else "not enforced: this user may not write to cgroups"
     lines = [f"cluster:     {found['name']}, up for {found['uptime_s']:.0f} s, process {found['pid']}",
              f"server:      {found['server']}", f"kubeconfig:  {found['kubeconfig']}",
-             f"kube-proxy:  {found['proxy_mode']}", f"users:       {uids}",
+             f"kube-proxy:  {found['proxy_mode']}", f"add-ons:     {', '.join(found['addons']) or 'none'}",
+             f"users:       {uids}",
              f"limits:      CPU and memory limits of containers are {limits}", f"logs:        {found['logs']}", "",
              *_columns(rows), "", *_columns(parts)]
     if found["notices"]:
@@ -233,6 +243,22 @@ def change_node(arguments: argparse.Namespace) -> int:
             arguments.node)
         done = {"remove": "has been removed", "stop": "is stopped", "start": "is Ready"}[arguments.change]
         sys.stdout.write(f"{arguments.node} {done}.\n")
+    return 0
+
+
+def enable(arguments: argparse.Namespace) -> int:
+    """Enable an add-on; one that is enabled gets the new argument."""
+    with Cluster(arguments.name) as cluster:
+        changed = cluster.enable(arguments.addon, _Steps())
+    sys.stdout.write(f"{arguments.addon} is {'enabled' if changed else 'already enabled'}.\n")
+    return 0
+
+
+def disable(arguments: argparse.Namespace) -> int:
+    """Disable an add-on."""
+    with Cluster(arguments.name) as cluster:
+        changed = cluster.disable(arguments.addon, _Steps())
+    sys.stdout.write(f"{arguments.addon} is {'disabled' if changed else 'already disabled'}.\n")
     return 0
 
 

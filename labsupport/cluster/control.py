@@ -1,13 +1,15 @@
 """Requests to a cluster's process: one JSON object per line, over a Unix socket in a private folder.
 
-The client sends {"do": NAME, ...arguments}; the answer is {"result": ...} or {"error": {...}}. The connection stays
-open as long as the client wants: that is how the cluster knows that it is used.
+The client sends {"do": NAME, ...arguments}; the answer is {"result": ...} or {"error": {...}}, and before it there may
+be {"report": LINE} again and again. The connection stays open as long as the client wants: that is how the cluster
+knows that it is used.
 """
 
 from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +49,33 @@ class ControlConnection:
             raise
         self._lines = self._socket.makefile("rb")
 
-    def call(self, do: str, **arguments: object) -> Any:
+    def call(self, do: str, report: Callable[[str], None] = lambda _line: None, **arguments: object) -> Any:
         """Make a request and return its result.
+
+        Args:
+            do: what to do.
+            report: called with each line that says what is being done.
+            arguments: of the request.
 
         Raises:
             ClusterError: what the cluster's process answered, or that it ended.
         """
         try:
             self._socket.sendall(json.dumps({"do": do} | arguments).encode() + b"\n")
-            line = self._lines.readline(LONGEST_LINE_BYTES)
+            while "report" in (answer := self._read()):
+                report(answer["report"])
         except OSError as error:
             raise _gone(str(error)) from None
-        if not line:
-            raise _gone("the connection was closed")
-        answer = json.loads(line)
         if "error" in answer:
             raise rebuild_error(answer["error"])
         return answer["result"]
+
+    def _read(self) -> dict[str, Any]:
+        line = self._lines.readline(LONGEST_LINE_BYTES)
+        if not line:
+            raise _gone("the connection was closed")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def close(self) -> None:
         """Hang up."""

@@ -13,6 +13,7 @@ Source: Kubernetes documentation, "Namespaces"; k8s.io/kubernetes/pkg/controller
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -46,17 +47,8 @@ def make_fresh_namespace(reader: Reader, name: str, report: Callable[[str], None
     Raises:
         ClusterError: the API server refused it, or something in it does not go away.
     """
+    remove_namespace(reader, name, report, foreign=foreign)
     path = f"{_NAMESPACES}/{name}"
-    earlier = reader.api.find(path)
-    if earlier is not None:
-        if earlier["status"].get("phase") != "Terminating":
-            reader.api.delete(path)  # from now on nothing new can be made in it
-        if foreign:
-            _hurry(reader, name, report)
-        else:
-            _empty(reader, name, report)
-            wait_until(partial(_finalize, reader, name), what=f"the Kubernetes namespace {name} to be gone",
-                       deadline_s=READY_DEADLINE_S, interval_s=LOOK_EVERY_S)
     reader.api.create(_NAMESPACES, {"apiVersion": "v1", "kind": "Namespace",
                                     "metadata": {"name": name, "annotations": {OWNER: owner()}}})
     # No pod is admitted without the one, and no pod starts without the other.
@@ -67,7 +59,11 @@ def make_fresh_namespace(reader: Reader, name: str, report: Callable[[str], None
 
 def owner() -> str:
     """Return how this user of this machine is called in a cluster that others use, too."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # it has a number and no name
+        user = f"uid-{os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 def find_stranger(reader: Reader, name: str) -> list[ClusterError]:
@@ -104,13 +100,30 @@ def _hurry(reader: Reader, name: str, report: Callable[[str], None]) -> None:
                            "wait, or choose another name in the first cell") from None
 
 
+def remove_namespace(reader: Reader, name: str, report: Callable[[str], None] = lambda _line: None, *,
+                     foreign: bool = False) -> None:
+    """Delete a namespace and everything in it, if it is there; the arguments and errors are the same."""
+    path = f"{_NAMESPACES}/{name}"
+    earlier = reader.api.find(path)
+    if earlier is None:
+        return
+    if earlier["status"].get("phase") != "Terminating":
+        reader.api.delete(path)  # from now on nothing new can be made in it
+    if foreign:
+        _hurry(reader, name, report)
+        return
+    _empty(reader, name, report)
+    wait_until(partial(_finalize, reader, name), what=f"the Kubernetes namespace {name} to be gone",
+               deadline_s=READY_DEADLINE_S, interval_s=LOOK_EVERY_S)
+
+
 def _empty(reader: Reader, name: str, report: Callable[[str], None]) -> None:
     """Delete everything in a namespace that is being terminated; return when it is gone."""
     left = [kind for kind in reader.kinds() if kind.namespaced and {"list", "deletecollection"} <= kind.verbs]
     impatient_at = time.monotonic() + PATIENCE_S
 
     def look() -> bool:
-        report(f"removing what an earlier run left in the Kubernetes namespace {name}")
+        report(f"removing what is in the Kubernetes namespace {name}")
         left[:] = [kind for kind in left if _objects(reader, kind, name)]
         # A kubelet that was told to wait for 30 s does so, and one whose node is stopped will never say that a pod has
         # ended: a grace period of 0 does not wait for kubelets.

@@ -26,7 +26,6 @@ IMPORT_DEADLINE_S = 300.0
 RESTART_PAUSE_S = 1.0
 NODE_SCRIPT = "/var/lib/cluster/node.sh"
 """Where `System.boot` puts node.sh, once for all nodes."""
-IMAGES = "kubernetes/images.tar"
 
 
 class Node:
@@ -38,25 +37,25 @@ class Node:
     Args:
         lab: the lab of the cluster; the node's files are in `plan.folder` there.
         plan: see NodePlan.
-        images: what its containerd has from the beginning.
+        images: what its containerd has from the beginning; `give` adds more.
         folder: where its logs go, on the host.
         notice: called with one line when something ended by itself.
     """
 
-    def __init__(self, lab: Lab, plan: NodePlan, images: ImageSet, folder: Path,
+    def __init__(self, lab: Lab, plan: NodePlan, images: Sequence[ImageSet], folder: Path,
                  notice: Callable[[str], None]) -> None:
         self.plan = plan
         self.name = plan.name
         self.pid = 0
         self.restarts = 0
         self._lab = lab
-        self._images = images
+        self._images = list(images)
+        self._loaded = 0
         self._notice = notice
         self._logs = {name: Log(folder / f"{name}@{plan.name}.log")
                       for name in ("containerd", "kubelet", "kube-proxy")}
         self._init: Process | None = None
         self._components: list[Component] = []
-        self._imported = False
         self._lock = threading.RLock()
         self._stopping = threading.Event()
 
@@ -132,9 +131,7 @@ class Node:
         log = self._logs["containerd"]
         wait_until(self._containerd_answers, deadline_s=START_DEADLINE_S,
                    interval_s=0.05, what=f"containerd of {self.name}; log: {log.path}")
-        if not self._imported:
-            self._load_images()
-            self._imported = True
+        self._load_images()
 
     def _containerd_answers(self) -> bool:
         check_components(self._components)
@@ -144,19 +141,31 @@ class Node:
         argv = [str(self.plan.programs["ctr"]), f"--address={CONTAINERD_SOCKET}", *arguments]
         return self._lab.run(self.inside(argv), echo=False).exit_status == 0
 
+    def give(self, images: ImageSet) -> None:
+        """Let its containerd have more images: now, or from its next start on."""
+        with self._lock:
+            if images not in self._images:
+                self._images.append(images)
+            if self.running:
+                self._load_images()
+
     def _load_images(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            archive = Path(folder) / "images.tar"
-            self._images.write_archive(archive, without=self._images.layers)
-            send(self._lab, {f"{self.plan.folder}/etc/{IMAGES}": archive.read_bytes()})
-        script = self._images.load_script(f"/etc/{IMAGES}", socket=CONTAINERD_SOCKET,
-                                          content=f"{CONTAINERD_ROOT}/io.containerd.content.v1.content")
-        self._lab.run(self.inside(["sh", "-c", script]), echo=False, timeout_s=IMPORT_DEADLINE_S).check()
+        """Load what its containerd does not have yet; what it has is still there when the node is started again."""
+        while self._loaded < len(self._images):
+            images, file = self._images[self._loaded], _archive(self._loaded)
+            with tempfile.TemporaryDirectory() as folder:
+                archive = Path(folder) / "images.tar"
+                images.write_archive(archive, without=images.layers)
+                send(self._lab, {f"{self.plan.folder}/etc/{file}": archive.read_bytes()})
+            script = images.load_script(f"/etc/{file}", socket=CONTAINERD_SOCKET,
+                                        content=f"{CONTAINERD_ROOT}/io.containerd.content.v1.content")
+            self._lab.run(self.inside(["sh", "-c", script]), echo=False, timeout_s=IMPORT_DEADLINE_S).check()
+            self._loaded += 1
 
     def unpack_images(self) -> None:
-        """Unpack all images, so that the first pod of each starts as fast as the second."""
+        """Unpack the images of every cluster, so that the first pod of each starts as fast as the second."""
         argv = ["nice", str(self.plan.programs["ctr"]), f"--address={CONTAINERD_SOCKET}", "--namespace=k8s.io",
-                "images", "import", f"/etc/{IMAGES}"]
+                "images", "import", f"/etc/{_archive(0)}"]
         self._lab.run(self.inside(argv), echo=False, timeout_s=IMPORT_DEADLINE_S)
 
     def _start_component(self, name: str, options: Sequence[str], command: Sequence[str] = ()) -> None:
@@ -185,6 +194,11 @@ class Node:
                 return
             else:
                 return
+
+
+def _archive(number: int) -> str:
+    """Return where a node's /etc has the small files of one set of images."""
+    return f"kubernetes/images-{number}.tar"
 
 
 def wire_script(plan: NodePlan, others: Sequence[NodePlan]) -> str:

@@ -12,6 +12,7 @@ API_PORT = 16443
 RACK = "rack"
 """The bridge that the machines of a cluster are cabled to: the data centre's switch."""
 RACK_PREFIX_LENGTH = 24
+RACK_CIDR = f"10.0.0.0/{RACK_PREFIX_LENGTH}"
 CONTROL_PLANE_ADDRESS = "10.0.0.1"
 CLIENT = "client"
 CLIENT_ADDRESS = "10.0.0.100"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socketserver
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from labsupport.cluster.control import LONGEST_LINE_BYTES, error_fields
@@ -33,7 +35,7 @@ class _Handler(socketserver.StreamRequestHandler):
     def _answer(self, line: bytes) -> None:
         try:
             request = json.loads(line)
-            result = self.server.perform(request.pop("do"), request)
+            result = self.server.perform(request.pop("do"), request, self._report)
         except LabError as error:
             self._send({"error": error_fields(error)})
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -41,6 +43,10 @@ class _Handler(socketserver.StreamRequestHandler):
                                   "observed": f"{type(error).__name__}: {error}"}})
         else:
             self._send({"result": result})
+
+    def _report(self, line: str) -> None:
+        with contextlib.suppress(ConnectionError):  # it hung up; what it has asked for is done nevertheless
+            self._send({"report": line})
 
     def _send(self, message: dict[str, Any]) -> None:
         self.wfile.write(json.dumps(message).encode() + b"\n")
@@ -69,8 +75,8 @@ class RequestServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             self.clients += change
             self._supervisor.used()
 
-    def perform(self, do: str, arguments: dict[str, Any]) -> Any:
-        """Do what a client asks for and return the result."""
+    def perform(self, do: str, arguments: dict[str, Any], report: Callable[[str], None]) -> Any:
+        """Do what a client asks for and return the result; tell what is being done, where it takes long."""
         supervisor = self._supervisor
         system = supervisor.system
         actions: dict[str, Callable[..., Any]] = {
@@ -81,6 +87,8 @@ class RequestServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             "remove-node": system.remove_node,
             "stop-node": system.stop_node,
             "start-node": system.start_node,
+            "enable": partial(system.addons.enable, report=report),
+            "disable": partial(system.addons.disable, report=report),
         }
         if do not in actions:
             raise ClusterError(f"the cluster's process knows no request {do!r}", expected=", ".join(sorted(actions)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 IDLE_S = 4 * 3600.0
+DEFAULT_ADDONS = ("dns",)
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Settings:
     Attributes:
         nodes: how many.
         proxy_mode: "iptables" or "nftables".
-        dns: whether CoreDNS is installed.
+        addons: which add-ons are enabled from the beginning, NAME or NAME:ARGUMENT.
         registries: ports of this machine's loopback address where nodes may pull images from.
         pulls: whether nodes may pull images at all.
         hidden: folders of the host that the cluster's lab must not see.
@@ -23,7 +24,7 @@ class Settings:
 
     nodes: int = 2
     proxy_mode: str = "iptables"
-    dns: bool = True
+    addons: tuple[str, ...] = DEFAULT_ADDONS
     registries: tuple[int, ...] = ()
     pulls: bool = True
     hidden: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
-from labsupport.cluster import control_plane, numbers
+from labsupport.cluster import addons, control_plane, numbers
 from labsupport.cluster.api import ApiClient
 from labsupport.cluster.control import error_fields
 from labsupport.cluster.folder import ClusterFolder, cluster_folder
@@ -69,8 +69,8 @@ class Supervisor:
             try:
                 self._open(undo)
                 self.system.boot(self.report)
-                if self.settings.dns:
-                    self.system.enable_dns(self.report)
+                for word in self.settings.addons:
+                    self.system.addons.enable(word, self.report)
             finally:
                 self._booting = False  # from now on a signal finds it up, or being taken down already
             requests = RequestServer(self)
@@ -82,6 +82,8 @@ class Supervisor:
 
     def _open(self, undo: ExitStack) -> None:
         self.report("programs and images")
+        for word in self.settings.addons:
+            addons.check(word)
         supplies = find_supplies(self.folder.images)
         self.lab = Lab(f"cluster {self.folder.name}", visible=supplies.folders, hidden=self.settings.hidden,
                        process_limit=PROCESSES, socket_path=self.folder.lab_socket)
@@ -99,8 +101,8 @@ class Supervisor:
             f"https://{host}:{port}", credentials.authority.certificate, credentials.admin, user="admin",
             cluster=f"labsupport-{self.folder.name}"))
         plan = SystemPlan(self.settings.nodes, self.settings.proxy_mode, supplies.programs, supplies.images,
-                          self.folder.logs, tuple(self.settings.registries), supplies.seccomp, self.settings.pulls,
-                          one_user=plan_id_map().count == 1)
+                          supplies.addon_images, self.folder.logs, tuple(self.settings.registries), supplies.seccomp,
+                          self.settings.pulls, one_user=plan_id_map().count == 1)
         self.system = System(self.lab, plan, credentials, api, self.notice)
 
     def report(self, step: str) -> None:
@@ -136,6 +138,7 @@ class Supervisor:
             "kubeconfig": str(self.folder.kubeconfig),
             "proxy_mode": self.settings.proxy_mode,
             "registries": list(self.settings.registries),
+            "addons": self.system.addons.words(),
             "uptime_s": round(time.time() - self.started_at, 1),
             "pid": os.getpid(),
             "uids": ids.count,

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from labsupport.cluster.binaries.find import survey
 from labsupport.cluster.binaries.units import UNITS
-from labsupport.cluster.images import ImageSet, standard_images
+from labsupport.cluster.images import ImageSet, joined, plain_images, standard_images
 from labsupport.errors import ClusterError
 
 IMAGE_PROGRAMS = ("pause", "coredns", "agnhost")
+ADDON_PROGRAMS = {"metallb": ("metallb-controller", "metallb-speaker")}
+"""Name of an add-on -> the programs of its images, which nodes get when it is enabled."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,14 @@ class Supplies:
     Attributes:
         programs: name and path.
         images: for every node.
+        addon_images: name of an add-on -> for every node when it is enabled.
         folders: where all of that lies; the lab must see them.
         seccomp: whether runc can filter system calls.
     """
 
     programs: Mapping[str, Path]
     images: ImageSet
+    addon_images: Mapping[str, ImageSet]
     folders: tuple[Path, ...]
     seccomp: bool
 
@@ -51,5 +55,9 @@ def find_supplies(spare: Path, progress: Callable[[str], None] = lambda _line: N
     programs = {name: program.path.parent.resolve() / program.path.name for name, program in found.items()}
     spare.mkdir(mode=0o700, exist_ok=True)
     images = standard_images({name: programs[name] for name in IMAGE_PROGRAMS}, folder=spare, progress=progress)
-    folders = {path.parent for path in (*programs.values(), *(layer.path for layer in images.layers))}
-    return Supplies(programs, images, tuple(sorted(folders)), seccomp="without libseccomp" not in found["runc"].note)
+    addon_images = {name: plain_images({each: programs[each] for each in needed}, folder=spare, progress=progress)
+                    for name, needed in ADDON_PROGRAMS.items()}
+    layers = joined([images, *addon_images.values()]).layers
+    folders = {path.parent for path in (*programs.values(), *(layer.path for layer in layers))}
+    return Supplies(programs, images, addon_images, tuple(sorted(folders)),
+                    seccomp="without libseccomp" not in found["runc"].note)

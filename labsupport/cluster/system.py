@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from labsupport.cluster import control_plane, dns, numbers
-from labsupport.cluster.api import ApiClient, Object
+from labsupport.cluster import control_plane, numbers
+from labsupport.cluster.addons import AddOns
+from labsupport.cluster.api import ApiClient, has_condition
 from labsupport.cluster.commands import offer_commands
 from labsupport.cluster.component import Component, check_components
 from labsupport.cluster.images import ImageSet
@@ -61,6 +62,7 @@ class SystemPlan:
         proxy_mode: "iptables" or "nftables".
         programs: name and path of each program.
         images: for every node.
+        addon_images: name of an add-on -> for every node when it is enabled.
         logs: a folder of the host.
         registries: ports of the host's loopback address where nodes may pull images from.
         seccomp: whether runc can filter system calls.
@@ -72,6 +74,7 @@ class SystemPlan:
     proxy_mode: str
     programs: Mapping[str, Path]
     images: ImageSet
+    addon_images: Mapping[str, ImageSet]
     logs: Path
     registries: tuple[int, ...] = ()
     seccomp: bool = True
@@ -99,6 +102,8 @@ class System:
         self._notice = notice
         self.components: list[Component] = []
         self.nodes: dict[str, Node] = {}
+        self.addons = AddOns(api, self._await, self._give_images)
+        self._images = [plan.images]
         self._lock = threading.RLock()
 
     def boot(self, report: Report) -> None:
@@ -164,12 +169,17 @@ class System:
             with contextlib.suppress(LabError):  # the node or the cluster was stopped meanwhile
                 node.unpack_images()
 
-    def enable_dns(self, report: Report) -> None:
-        """Install CoreDNS and wait until it is available."""
-        report("CoreDNS")
-        for path, manifest in dns.dns_manifests().items():
-            self.api.apply(path, manifest)
-        self._await("CoreDNS", lambda: dns.available(self.api.get(dns.DEPLOYMENT_PATH)))
+    def _give_images(self, addon: str) -> None:
+        """Let all nodes, also those to come, have the images of an add-on."""
+        images = self.plan.addon_images.get(addon)
+        if images is None:
+            return
+        with self._lock:
+            if images not in self._images:
+                self._images.append(images)
+            nodes = list(self.nodes.values())
+        for node in nodes:
+            node.give(images)
 
     def add_node(self) -> str:
         """Add a node and return its name when it is Ready."""
@@ -234,7 +244,7 @@ class System:
         send(self.lab, {f"{plan.folder}/etc/{path}": content for path, content in files.items()})
         self.lab.run(f"mkdir -p {plan.folder}/lib/cni/bin {plan.folder}/log && cd {plan.folder}/etc && "
                      "chmod 700 kubernetes && chmod 644 hosts hostname kubernetes/resolv.conf", echo=False).check()
-        node = Node(self.lab, plan, self.plan.images, self.plan.logs, self._notice)
+        node = Node(self.lab, plan, self._images, self.plan.logs, self._notice)
         self.nodes[node.name] = node
         return node
 
@@ -256,7 +266,8 @@ class System:
             "subjects": [{"kind": "User", "name": control_plane.KUBELET_CLIENT}]})
 
     def _await_node(self, node: Node) -> None:
-        self._await(f"{node.name} to be Ready", lambda: is_ready(self.api.get(f"/api/v1/nodes/{node.name}")),
+        path = f"/api/v1/nodes/{node.name}"
+        self._await(f"{node.name} to be Ready", lambda: has_condition(self.api.get(path), "Ready"),
                     *(component.name for component in node.components))
 
     def _wait_for(self, event: threading.Event) -> None:
@@ -276,9 +287,3 @@ class System:
                 if component.name in components:
                     raise component.fault(error.what) from None
             raise
-
-
-def is_ready(node: Object) -> bool:
-    """Whether a Node's condition Ready is true."""
-    conditions = node.get("status", {}).get("conditions", [])
-    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

@@ -7,6 +7,7 @@ import os
 import re
 import select
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import oracle
 from labsupport.cluster import Cluster
 
 TOOLS, AGNHOST = "lab.local/tools:1.0", "lab.local/agnhost:1.0"
+PROGRAM = str(Path(sys.executable).with_name("labsupport"))
 DEADLINE_S = 30.0
 Manifest = dict[str, Any]
 
@@ -139,6 +141,12 @@ def service(name: str, **spec: Any) -> Manifest:
     """Return a Service on port 80 for the servers labelled app=NAME."""
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
             "spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]} | spec}
+
+
+def labsupport(*arguments: str, timeout_s: float = DEADLINE_S) -> subprocess.CompletedProcess[str]:
+    """Run `labsupport cluster` to its end, however it ends."""
+    return subprocess.run([PROGRAM, "cluster", *arguments], capture_output=True, text=True, timeout=timeout_s,
+                          check=False)
 
 
 def processes_of(cluster: Cluster, pattern: str) -> list[oracle.Process]:

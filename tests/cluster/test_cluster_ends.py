@@ -51,7 +51,7 @@ def supervisor_of(reader: Reader) -> int:
 @SLOW
 def test_a_cluster_whose_process_is_killed_is_gone_and_starts_again(new_cluster, new_kubectl, await_end):
     cluster = new_cluster()
-    cluster.start(nodes=1, dns=False)
+    cluster.start(nodes=1, addons=())
     new_kubectl(cluster)("create", "namespace", "lost")
     pid = cluster.status()["pid"]
     os.kill(pid, signal.SIGKILL)
@@ -63,7 +63,7 @@ def test_a_cluster_whose_process_is_killed_is_gone_and_starts_again(new_cluster,
         with pytest.raises(ClusterError, match=f"the cluster {cluster.name} is not running"):
             fresh.status()
         assert fresh.stop() is False
-        assert fresh.start(nodes=1, dns=False) is True
+        assert fresh.start(nodes=1, addons=()) is True
         assert "lost" not in new_kubectl(fresh)("get", "namespaces")
         pid = fresh.status()["pid"]
         for victim in [pid, *processes_below(pid)]:
@@ -130,7 +130,7 @@ def broken_etcd(programs, tmp_path, monkeypatch) -> Path:
 def test_a_component_that_cannot_start_is_told_with_its_log(broken_etcd, new_cluster):
     cluster, steps = new_cluster(), []
     with pytest.raises(ClusterError) as caught:
-        cluster.start(nodes=1, dns=False, report=steps.append)
+        cluster.start(nodes=1, addons=(), report=steps.append)
     assert steps[-1] == "etcd and kube-apiserver"
     assert caught.value.what == "etcd ends again and again"
     assert str(cluster.folder.logs / "etcd.log") in caught.value.where
@@ -170,7 +170,7 @@ def test_three_clusters_run_at_once_and_end_in_three_ways(new_cluster, new_kubec
     steps: list[str] = []
 
     def start(cluster: Cluster) -> int:
-        assert cluster.start(nodes=1, dns=False, report=steps.append if cluster is stopped else len,
+        assert cluster.start(nodes=1, addons=(), report=steps.append if cluster is stopped else len,
                              idle_s=2 if cluster is idle else 600)
         return cluster.status()["pid"]  # this handle uses it from now on
 

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
-from kube import in_terminal, pod, processes_of, running, server
+from kube import PROGRAM, in_terminal, labsupport, pod, processes_of, running, server
 
 from labsupport.cluster import Cluster
 from labsupport.errors import ClusterError, CommandNotFound
 from labsupport.waiting import wait_until
-
-PROGRAM = str(Path(sys.executable).with_name("labsupport"))
-
-
-def labsupport(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([PROGRAM, "cluster", *arguments], capture_output=True, text=True, timeout=30, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +53,7 @@ def test_status_says_what_the_api_server_says(cluster, kubectl):
 
 def test_starting_a_running_cluster_changes_nothing(cluster):
     before = cluster.status()
-    assert Cluster(cluster.name).start(nodes=5, dns=False) is False
+    assert Cluster(cluster.name).start(nodes=5, addons=()) is False
     done = labsupport("start", "--name", cluster.name)
     assert (done.returncode, done.stdout) == (0, f"The cluster {cluster.name} is running already.\n")
     after = cluster.status()

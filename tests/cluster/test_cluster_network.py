@@ -113,7 +113,7 @@ def test_the_name_of_a_pod_becomes_the_name_of_its_network(cluster, addresses):
 @pytest.mark.timeout(120)  # it starts a cluster
 def test_nftables_mode(new_cluster, new_kubectl):
     cluster = new_cluster()
-    cluster.start(nodes=1, proxy_mode="nftables", dns=False)
+    cluster.start(nodes=1, proxy_mode="nftables", addons=())
     kubectl = new_kubectl(cluster)
     kubectl.apply(server("web", "node1", app="web"), service("web", type="NodePort"))
     kubectl.wait_ready("web")

@@ -83,7 +83,7 @@ def test_nodes_pull_from_a_named_registry_of_the_host_and_say_why_they_cannot_pu
         registry, new_cluster: Callable[[], Cluster], new_kubectl: Callable[[Cluster], Kubectl]) -> None:
     port = registry.server_address[1]
     cluster = new_cluster()
-    cluster.start(nodes=1, dns=False, registries=[port])
+    cluster.start(nodes=1, addons=(), registries=[port])
     kubectl = new_kubectl(cluster)
     refused = {
         "unknown": ("lab.local/unknown:1", "images of lab.local are made on this machine"),

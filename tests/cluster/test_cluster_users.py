@@ -22,7 +22,7 @@ import json, sys
 from labsupport.cluster import Cluster
 cluster = Cluster("other-users")
 try:
-    cluster.start(nodes=1, dns=False)
+    cluster.start(nodes=1, addons=())
     def kubectl(*arguments, stdin=""):
         return cluster.lab.run(["kubectl", *arguments], stdin=stdin, echo=False).check().stdout
     kubectl("apply", "-f", "-", stdin=sys.stdin.read())

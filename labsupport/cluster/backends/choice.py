@@ -47,8 +47,9 @@ def choose(wanted: str, environment: Mapping[str, str], *, own: bool = False) ->
         where = "the call of open_cluster" if wanted else f"the environment variable {VARIABLE}"
         raise ClusterError(f"there is no backend {backend!r}", where=where, expected=", ".join(BACKENDS),
                            next_step=f"choose one of these, or none: then it is {EMBEDDED}")
-    if own and backend != EMBEDDED:
-        return Choice(EMBEDDED, f"not {backend}: this notebook changes things that a whole cluster shares")
+    if own:
+        other = "" if backend == EMBEDDED else f"not {backend}: "
+        return Choice(EMBEDDED, f"{other}this notebook changes what all users of a cluster share")
     if wanted:
         return Choice(backend, "the notebook names it")
     return Choice(backend, f"{VARIABLE} names it" if named else f"the default; {VARIABLE} chooses another")

@@ -96,6 +96,7 @@ def _runc(*, seccomp: bool) -> Unit:
 
 
 _CONTAINERD = "github.com/containerd/containerd/v2"
+_METALLB = "go.universe.tf/metallb"
 _CNI = "github.com/containernetworking/plugins"
 LAB = Unit("lab", "1", "lab", {name: f"labsupport/lab/{name}" for name in ("pause", "runc-without-cgroups")},
            anywhere=False)
@@ -113,6 +114,10 @@ UNITS = (
          {name: f"{_CONTAINERD}/cmd/{name}" for name in ("containerd", "containerd-shim-runc-v2", "ctr")},
          variables={f"{_CONTAINERD}/version.Version": "v2.2.9"}, together=True),
     Unit("coredns", "1.15.0", "coredns", {"coredns": "labsupport/coredns"}),
+    # "controller" and "speaker" say nothing among the other programs, so they have longer names here.
+    Unit("metallb", "0.15.2", "metallb", {name: f"{_METALLB}/{name}" for name in ("controller", "speaker")},
+         links={f"metallb-{name}": name for name in ("controller", "speaker")},
+         anywhere=False),
     Unit("kubernetes", KUBERNETES, "kubernetes", {"kubernetes": "labsupport/kubernetes"},
          links=dict.fromkeys(_KUBE_COMPONENTS, "kubernetes"), variables=_kubernetes_variables()),
     # Apart from them: a command starts faster, and long-running components have less in memory, without each other.

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from labsupport.cluster.images.image import Image
 from labsupport.cluster.images.image_set import BuiltImage, ImageSet, joined
-from labsupport.cluster.images.standard import AGNHOST, COREDNS, PAUSE, TOOLS, standard_images
+from labsupport.cluster.images.standard import (
+    AGNHOST,
+    COREDNS,
+    METALLB_CONTROLLER,
+    METALLB_SPEAKER,
+    PAUSE,
+    TOOLS,
+    plain_images,
+    standard_images,
+)
 from labsupport.cluster.images.store import Layer
 from labsupport.cluster.images.tools import MissingTool
 
 __all__ = [
     "AGNHOST",
     "COREDNS",
+    "METALLB_CONTROLLER",
+    "METALLB_SPEAKER",
     "PAUSE",
     "TOOLS",
     "BuiltImage",
@@ -19,5 +30,6 @@ __all__ = [
     "Layer",
     "MissingTool",
     "joined",
+    "plain_images",
     "standard_images",
 ]

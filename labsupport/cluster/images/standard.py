@@ -25,6 +25,7 @@ PAUSE = "lab.local/pause:1.0"
 COREDNS = "lab.local/coredns:1.0"
 TOOLS = "lab.local/tools:1.0"
 AGNHOST = "lab.local/agnhost:1.0"
+METALLB_CONTROLLER, METALLB_SPEAKER = "lab.local/metallb-controller:1.0", "lab.local/metallb-speaker:1.0"
 PROGRAMS = ("pause", "coredns", "agnhost")
 
 # What `agnhost netexec` and `porter` show as their own. Everybody may know this key: it protects nothing.
@@ -74,15 +75,22 @@ def standard_images(programs: Mapping[str, Path], folder: Path | None = None,
     layers = {name: _program_layer(name, path, folder, progress) for name, path in programs.items()}
     environment = {"Env": environment_list({})}
     images = [BuiltImage(TOOLS, (tools,), {**environment, "Cmd": list(STAY)})]
-    if "pause" in layers:
-        images.append(BuiltImage(PAUSE, (layers["pause"],), {"Entrypoint": ["/pause"]}))
-    if "coredns" in layers:
-        images.append(BuiltImage(COREDNS, (layers["coredns"],), {"Entrypoint": ["/coredns"]}))
+    images += [_plain_image(name, layers[name]) for name in ("pause", "coredns") if name in layers]
     if "agnhost" in layers:
         below = [layers[name] for name in ("coredns",) if name in layers]  # upstream's has it too, for tests of DNS
         images.append(BuiltImage(AGNHOST, (tools, *below, layers["agnhost"]),
                                  {**environment, "Entrypoint": ["/agnhost"], "Cmd": ["pause"]}))
     return ImageSet(tuple(images))
+
+
+def plain_images(programs: Mapping[str, Path], folder: Path | None = None, progress: Say = lambda _: None) -> ImageSet:
+    """Return an image lab.local/NAME:1.0 for each program, with nothing else in it; the rest is as for the others."""
+    return ImageSet(tuple(_plain_image(name, _program_layer(name, path, folder, progress))
+                          for name, path in programs.items()))
+
+
+def _plain_image(name: str, layer: Layer) -> BuiltImage:
+    return BuiltImage(f"lab.local/{name}:1.0", (layer,), {"Entrypoint": [f"/{name}"]})
 
 
 def tools_layer(folder: Path | None, progress: Say) -> Layer:

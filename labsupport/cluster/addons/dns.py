@@ -7,12 +7,13 @@ plugin kubernetes.
 from __future__ import annotations
 
 from labsupport.cluster import numbers
+from labsupport.cluster.addons.addon import AddOn
 from labsupport.cluster.api import Object
 from labsupport.cluster.images import COREDNS
+from labsupport.errors import ClusterError
 
 NAMESPACE = "kube-system"
 LABELS = {"k8s-app": "kube-dns"}
-DEPLOYMENT_PATH = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/coredns"
 COREFILE = f""".:53 {{
     errors
     health {{
@@ -36,7 +37,7 @@ COREFILE = f""".:53 {{
 """
 
 
-def dns_manifests() -> dict[str, Object]:
+def dns_manifests(_argument: str) -> dict[str, Object]:
     """Return the objects of the add-on by their API path, in the order in which to apply them."""
     core, rbac = f"/api/v1/namespaces/{NAMESPACE}", "/apis/rbac.authorization.k8s.io/v1"
     meta = {"name": "coredns", "namespace": NAMESPACE, "labels": LABELS}
@@ -64,7 +65,7 @@ def dns_manifests() -> dict[str, Object]:
                      "ports": [{"name": "dns", "port": 53, "protocol": "UDP"},
                                {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
                                {"name": "metrics", "port": 9153, "protocol": "TCP"}]}},
-        DEPLOYMENT_PATH: _deployment(meta),
+        f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/coredns": _deployment(meta),
     }
 
 
@@ -103,7 +104,10 @@ def _deployment(meta: Object) -> Object:
     }
 
 
-def available(deployment: Object) -> bool:
-    """Whether the Deployment has as many available pods as it should."""
-    wanted = deployment["spec"].get("replicas", 1)
-    return bool(deployment.get("status", {}).get("availableReplicas", 0) >= wanted)
+def _check(argument: str) -> str:
+    if argument:
+        raise ClusterError("dns has no settings here", observed=argument, next_step="labsupport cluster enable dns")
+    return argument
+
+
+DNS = AddOn("dns", "CoreDNS", _check, dns_manifests)
