@@ -16,6 +16,7 @@ from labsupport.net.read import network
 from labsupport.net.tracing import Tracing
 from labsupport.net.walk_path import Path, Record, find_answer, follow, make_record, openings
 from labsupport.net.walk_steps import Rules, WalkStep, Way, make_steps
+from labsupport.net.walk_text import walk_headline, walk_lines
 from labsupport.sandbox import Lab
 from labsupport.sandbox.process import place
 
@@ -30,6 +31,8 @@ class Walk:
 
         with Walk(lab, "red", to="10.0.0.2", port=80) as walk:
             lab.run("curl -s 10.0.0.2", namespace="red")
+
+    Printed, it tells its steps. `draw_walk` and `step_walk` of labsupport.views show them.
 
     It follows the first packet of the first connection from the client to that address and port, and the first packet
     that comes back; others that are under way at the same time do not confuse it.
@@ -149,6 +152,12 @@ class Walk:
             self._over = True
             self._tracing.abandon()
             self.capture.__exit__(kind, error, trace)
+
+    def __str__(self) -> str:
+        if not self.steps:
+            return repr(self)
+        head = walk_headline(self.steps, answered=self.answered, lost=self.lost)
+        return "\n".join([head, *walk_lines(self.steps)])
 
     def __repr__(self) -> str:
         state = f"{len(self.steps)} steps" if self._over else "under way"

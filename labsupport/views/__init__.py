@@ -6,5 +6,9 @@ from labsupport.views.frame_table import frame_table
 from labsupport.views.picture import Picture
 from labsupport.views.route_chooser import choose_route
 from labsupport.views.topology import draw
+from labsupport.views.walk_picture import draw_walk
+from labsupport.views.walk_stepper import step_walk
+from labsupport.views.walk_table import walk_table
 
-__all__ = ["Picture", "choose_route", "draw", "draw_frames", "frame_table", "step_frames"]
+__all__ = ["Picture", "choose_route", "draw", "draw_frames", "draw_walk", "frame_table", "step_frames", "step_walk",
+           "walk_table"]
