@@ -53,9 +53,10 @@ def _translation(step: WalkStep) -> Line:
 
 
 def _rule(step: WalkStep, event: TraceEvent) -> str:
+    """Return where a rule stands and what it does: of iptables, without what it has matched."""
     where = f"{event.table} {event.chain}"
-    return f"{where} → {event.target}" if event.target else (
-        f"{where}: {step.text.partition(': ')[2].rpartition(' -> ')[0]}")
+    written = step.text.partition(": ")[2].rpartition(" -> ")[0]
+    return f"{where} → {event.target}" if event.target else f"{where}: {written[max(0, written.rfind('-j ')):]}"
 
 
 def _remembered(step: WalkStep, entry: ConntrackEntry) -> Line:

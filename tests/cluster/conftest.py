@@ -6,7 +6,9 @@ import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import oracle
 import pytest
@@ -41,18 +43,31 @@ def programs() -> dict[str, Path]:
     return {name: program.path for name, program in find_programs().items()}
 
 
+@contextmanager
+def _lasting(lasting_clusters: set[int], **settings: Any) -> Iterator[Cluster]:
+    made = _new_cluster()
+    try:
+        made.start(**settings)
+        pid = made.status()["pid"]
+        lasting_clusters.add(pid)
+        yield made
+        lasting_clusters.remove(pid)
+    finally:
+        _end(made)
+
+
 @pytest.fixture(scope="package")
 def cluster(programs: dict[str, Path], lasting_clusters: set[int]) -> Iterator[Cluster]:
     """Two nodes with DNS, for all tests of this folder that leave a cluster as they found it."""
-    shared = _new_cluster()
-    try:
-        shared.start()
-        pid = shared.status()["pid"]
-        lasting_clusters.add(pid)
+    with _lasting(lasting_clusters) as shared:
         yield shared
-        lasting_clusters.remove(pid)
-    finally:
-        _end(shared)
+
+
+@pytest.fixture(scope="module")
+def nftables_cluster(programs: dict[str, Path], lasting_clusters: set[int]) -> Iterator[Cluster]:
+    """Two nodes without DNS, whose kube-proxy uses nftables, for all tests of a file."""
+    with _lasting(lasting_clusters, proxy_mode="nftables", dns=False) as shared:
+        yield shared
 
 
 @pytest.fixture

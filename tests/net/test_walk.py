@@ -180,6 +180,19 @@ def test_the_rule_that_drops_is_named(rules: str, last: tuple[str, str]) -> None
     assert walk.steps[-1].namespace == "r1"
 
 
+def test_rules_of_iptables_have_the_words_of_iptables() -> None:
+    written = '-p tcp -m comment --comment "to green; yes" -m tcp --dport 8080 -j DNAT --to-destination 10.0.1.1:80'
+    with Lab() as lab:
+        routed().build(lab)
+        serve(lab, "green")
+        lab.run(f"iptables -t nat -A PREROUTING -p udp -j ACCEPT; iptables -t nat -A PREROUTING {written}; "
+                "ip6tables -t nat -A PREROUTING -j ACCEPT", namespace="r1", echo=False).check()
+        with Walk(lab, "red", to="10.0.0.254", port=8080) as walk:
+            python(lab, "red", CONNECT, "10.0.0.254", "8080")
+    (rule,) = [step for step in walk.steps if step.kind == "rule"]
+    assert rule.text == f"ip nat PREROUTING: {written} -> accept"
+
+
 def test_a_router_that_does_not_forward_is_named() -> None:
     with Lab() as lab:
         routed().build(lab)
