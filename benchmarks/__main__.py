@@ -15,7 +15,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import capturing, cluster, network, sandbox
+from benchmarks import capturing, cluster, network, sandbox, walking
 from benchmarks.results import table
 
 
@@ -24,7 +24,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=30, help="how often each start is measured (default: 30)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there as well")
     options = parser.parse_args()
-    results = [*sandbox.measure(options.rounds), *network.measure(), *capturing.measure(), *cluster.measure()]
+    results = [*sandbox.measure(options.rounds), *network.measure(), *capturing.measure(), *walking.measure(),
+               *cluster.measure()]
     print(table(results))
     if options.json:
         machine = {"kernel": platform.release(), "python": platform.python_version(), "cpus": os.cpu_count(),

@@ -134,5 +134,5 @@ def test_the_rules_that_decided_have_words(world):
     last = walk.steps[dnat - 1]
     assert (last.kind, last.event.verdict) == ("rule", "accept")
     assert "dnat" in last.text.lower()
-    assert any(str(port) in text for text in rules)
+    assert any(str(port) in text or "@service-nodeports" in text for text in rules)
     assert any("masq" in text.lower() for text in rules)
