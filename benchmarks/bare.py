@@ -24,7 +24,7 @@ from pathlib import Path
 from benchmarks.processes import descendants
 from labsupport.cluster import control_plane, dns, numbers
 from labsupport.cluster.node import wire_script
-from labsupport.cluster.node_files import NodePlan, containerd_environment, node_files
+from labsupport.cluster.node_files import NodePlan, containerd_environment, link_cni_programs, node_files
 from labsupport.cluster.paths import ADMIN, CONTAINERD_SOCKET, KUBERNETES
 from labsupport.cluster.supplies import Supplies
 from labsupport.cluster.system import RACK_SCRIPT
@@ -129,7 +129,8 @@ def _commands(programs: Mapping[str, Path], plans: Sequence[NodePlan], *, with_d
         yield name, _exec(command(programs[name]))
     yield "ctr", f'exec {programs["ctr"]} --address={CONTAINERD_SOCKET} "$@"\n'
     for number, plan in enumerate(plans):
-        yield f"wire-{plan.name}", wire_script(plan, plans[:number])
+        cni = link_cni_programs(programs, f"{plan.folder}/lib/cni/bin")
+        yield f"wire-{plan.name}", wire_script(plan, plans[:number]) + cni
         yield f"containerd@{plan.name}", _exec(["env", *containerd_environment(plan), str(programs["containerd"]),
                                                 f"--config={KUBERNETES}/containerd.toml"])
         yield f"kubelet@{plan.name}", _exec([

@@ -37,7 +37,7 @@ start etcd
 start kube-apiserver
 for node; do
     sh "commands/wire-$node"
-    (cd "/var/lib/cluster/nodes/$node" && mkdir -p lib/cni/bin log && cd etc && chmod 700 kubernetes &&
+    (cd "/var/lib/cluster/nodes/$node" && mkdir log && cd etc && chmod 700 kubernetes &&
         chmod 644 hosts hostname kubernetes/resolv.conf)
     start_node "$node" &
 done

@@ -7,6 +7,7 @@ docs/cri/config.md; the CNI specification 1.1.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +24,10 @@ SHARED = "/var/lib/cluster/nodes"
 """In the lab's first mount namespace: one folder per node, which its own mount namespace has in other places."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 REGISTRIES = f"{KUBERNETES}/registries"
-CNI_PROGRAMS = ("ptp", "host-local", "portmap", "loopback")
-OWN_CNI_PROGRAMS = "/var/lib/cni/bin"
-"""Where a learner's own plugins go."""
+CNI_PROGRAMS = ("bridge", "host-local", "loopback", "portmap", "ptp")
+CNI_FOLDER = "/var/lib/cni/bin"
+"""Where every machine has its CNI plugins: links to upstream's, and a learner's own. (Elsewhere it is /opt/cni/bin, but
+a lab cannot write to the host's /opt.)"""
 UNUSED_CONTAINERD_PLUGINS = (
     "io.containerd.nri.v1.nri", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing",
     "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs",
@@ -177,12 +179,16 @@ def cni_configuration(plan: NodePlan) -> dict[str, object]:
     }
 
 
+def link_cni_programs(programs: Mapping[str, Path], folder: str) -> str:
+    """Return the shell line that puts upstream's CNI plugins into a machine's folder for them."""
+    links = shlex.join(["ln", "-s", "-t", folder, *(str(programs[name]) for name in CNI_PROGRAMS)])
+    return f"mkdir -p {folder} && {links}\n"
+
+
 def containerd_configuration(plan: NodePlan) -> str:
     """Return containerd's configuration (TOML)."""
     runtime = plan.programs["runc" if plan.cgroups else "runc-without-cgroups"]
     plugins = ", ".join(f'"{name}"' for name in UNUSED_CONTAINERD_PLUGINS)
-    folders = ", ".join(json.dumps(folder) for folder in [OWN_CNI_PROGRAMS, *sorted(
-        {str(plan.programs[name].parent) for name in CNI_PROGRAMS})])
     return f"""\
 version = 3
 root = "{CONTAINERD_ROOT}"
@@ -217,7 +223,7 @@ disabled_plugins = [{plugins}]
         BinaryName = "{runtime}"
         NoNewKeyring = true
   [plugins.'io.containerd.cri.v1.runtime'.cni]
-    bin_dirs = [{folders}]
+    bin_dirs = ["{CNI_FOLDER}"]
     conf_dir = "/etc/cni/net.d"
     max_conf_num = 1
 """

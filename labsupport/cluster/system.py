@@ -18,7 +18,7 @@ from labsupport.cluster.component import Component, check_components
 from labsupport.cluster.images import ImageSet
 from labsupport.cluster.logs import Log
 from labsupport.cluster.node import NODE_SCRIPT, Node, wire_script
-from labsupport.cluster.node_files import NodePlan, node_files
+from labsupport.cluster.node_files import CNI_FOLDER, NodePlan, link_cni_programs, node_files
 from labsupport.cluster.one_user import one_user_manifests
 from labsupport.cluster.parcel import send
 from labsupport.cluster.paths import KUBERNETES
@@ -116,7 +116,7 @@ class System:
             ClusterError: a step failed; the message says which, with the last lines of the log.
         """
         report("network and credentials")
-        self.lab.run(RACK_SCRIPT, echo=False).check()
+        self.lab.run(RACK_SCRIPT + link_cni_programs(self.plan.programs, CNI_FOLDER), echo=False).check()
         send(self.lab, self._credentials.files)
         send(self.lab, {NODE_SCRIPT: resources.files("labsupport.cluster").joinpath("node.sh").read_text()},
              secret=False)
@@ -239,10 +239,11 @@ class System:
         plan = NodePlan(number, self.plan.proxy_mode, cgroups=False, programs=self.plan.programs,
                         registries=self.plan.registries, seccomp=self.plan.seccomp)
         others = [node.plan for node in self.nodes.values()]
-        self.lab.run(wire_script(plan, others), echo=False).check()
+        cni = link_cni_programs(self.plan.programs, f"{plan.folder}/lib/cni/bin")
+        self.lab.run(wire_script(plan, others) + cni, echo=False).check()
         files = node_files(plan, self._credentials.authority)
         send(self.lab, {f"{plan.folder}/etc/{path}": content for path, content in files.items()})
-        self.lab.run(f"mkdir -p {plan.folder}/lib/cni/bin {plan.folder}/log && cd {plan.folder}/etc && "
+        self.lab.run(f"mkdir {plan.folder}/log && cd {plan.folder}/etc && "
                      "chmod 700 kubernetes && chmod 644 hosts hostname kubernetes/resolv.conf", echo=False).check()
         node = Node(self.lab, plan, self._images, self.plan.logs, self._notice)
         self.nodes[node.name] = node
