@@ -1,5 +1,7 @@
 """Runs upstream's Conformance specs against embedded clusters of its own: `make conformance`.
 
+    run.py [ROUND...]   only these rounds
+
 See README.md beside it.
 """
 
@@ -56,20 +58,33 @@ class Round:
     """One cluster and the specs that run against it.
 
     Args:
+        name: what it is called in the results and on the command line.
         proxy_mode: kube-proxy's.
-        words: a spec's name has all of these.
+        words: a spec's name has all the words of one of these.
+        addons: the cluster's.
     """
 
+    name: str
     proxy_mode: str
-    words: tuple[str, ...]
+    words: tuple[tuple[str, ...], ...]
+    addons: tuple[str, ...] = ("dns",)
 
     @property
     def focus(self) -> str:
         """What ginkgo selects specs by."""
-        return ".*".join(map(re.escape, self.words))
+        return "|".join(".*".join(map(re.escape, words)) for words in self.words)
+
+    def has(self, name: str) -> bool:
+        """Whether the spec of this name belongs to it."""
+        return any(all(word in name for word in words) for words in self.words)
 
 
-ROUNDS = (Round("iptables", (CONFORMANCE,)), Round("nftables", (NETWORK, CONFORMANCE)))
+ROUNDS = (
+    Round("iptables", "iptables", ((CONFORMANCE,),)),
+    Round("nftables", "nftables", ((NETWORK, CONFORMANCE),)),
+    Round("metallb", "iptables", ((NETWORK, "LoadBalancer"), (NETWORK, "session affinity")),
+          ("dns", "metallb:10.0.0.200-10.0.0.250")),
+)
 
 
 @dataclass(frozen=True)
@@ -176,11 +191,11 @@ def judge(specs: Sequence[dict[str, Any]], part: Round, skipped: Sequence[str]) 
     A spec that decided by itself not to run has not passed. A skip whose spec is not there any more is wrong, too.
     """
     states = {spec_name(spec): spec["State"] for spec in specs}
-    chosen = {name: state for name, state in states.items() if all(word in name for word in part.words)}
+    chosen = {name: state for name, state in states.items() if part.has(name)}
     wrong = [f"{name}: {state}" for name, state in chosen.items() if name not in skipped and state != "passed"]
     wrong += [f"{name}: in skips.toml, but e2e.test has no such spec" for name in skipped if name not in states]
     if not chosen:
-        wrong.append(f"e2e.test has no spec with {' and '.join(part.words)}")
+        wrong.append(f"e2e.test has no spec that matches {part.focus}")
     return (sum(state == "passed" for state in chosen.values()), len(chosen.keys() & set(skipped)), sorted(wrong))
 
 
@@ -188,16 +203,16 @@ def run_round(part: Round, programs: dict[str, Path], skips: Sequence[Skip], res
     """Start a cluster, run the round's specs, stop it; returns what is wrong."""
     started, cluster = time.monotonic(), Cluster(NAME)
     cluster.stop()
-    say(f"\n{' '.join(part.words)}, kube-proxy in {part.proxy_mode} mode")
-    cluster.start(nodes=NODES, proxy_mode=part.proxy_mode)
+    say(f"\n{part.name}: {part.focus}, kube-proxy in {part.proxy_mode} mode")
+    cluster.start(nodes=NODES, proxy_mode=part.proxy_mode, addons=part.addons)
     try:
         status = cluster.status()
         there = {"ids": status["uids"] > 1, "limits": status["limits_enforced"], "": False}
         skipped = [name for skip in skips if not there[skip.needs] for name in skip.specs]
         bring_images(cluster, results)
         bring_programs(cluster, programs)
-        specs = run_specs(cluster, part, skipped, results / f"{part.proxy_mode}.log")
-        shutil.copytree(cluster.folder.logs, results / f"{part.proxy_mode}-logs")
+        specs = run_specs(cluster, part, skipped, results / f"{part.name}.log")
+        shutil.copytree(cluster.folder.logs, results / f"{part.name}-logs")
     except LabError as error:
         say(str(error))  # stopping a cluster that has ended fails as well, and would hide this
         raise
@@ -206,19 +221,23 @@ def run_round(part: Round, programs: dict[str, Path], skips: Sequence[Skip], res
     passed, left_out, wrong = judge(specs, part, skipped)
     for line in wrong:
         say(f"  {line}")
-    say(f"{part.proxy_mode}: {passed} passed, {len(wrong)} failed, {left_out} skipped in "
+    say(f"{part.name}: {passed} passed, {len(wrong)} failed, {left_out} skipped in "
         f"{time.monotonic() - started:.0f} s")
     return wrong
 
 
-def main() -> int:
-    """Run everything; returns the exit status."""
+def main(names: Sequence[str]) -> int:
+    """Run the rounds of these names, or all of them; returns the exit status."""
+    unknown = set(names) - {part.name for part in ROUNDS}
+    if unknown:
+        say(f"no such round: {', '.join(unknown)}; there are {', '.join(part.name for part in ROUNDS)}")
+        return 2
     results = Path(tempfile.mkdtemp(prefix="labsupport-conformance-"))
     say(f"what the specs said, and the clusters' logs: {results}")
     wrong = []
     try:
         programs, skips = require_programs(say), read_skips()
-        for part in ROUNDS:
+        for part in [part for part in ROUNDS if part.name in names or not names]:
             wrong += run_round(part, programs, skips, results)
     except LabError as error:
         say(str(error))
@@ -227,4 +246,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))
