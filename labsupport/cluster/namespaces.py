@@ -123,7 +123,7 @@ def _empty(reader: Reader, name: str, report: Callable[[str], None]) -> None:
     impatient_at = time.monotonic() + PATIENCE_S
 
     def look() -> bool:
-        report(f"removing what is in the Kubernetes namespace {name}")
+        report(f"removing what an earlier run left in the Kubernetes namespace {name}")
         left[:] = [kind for kind in left if _objects(reader, kind, name)]
         # A kubelet that was told to wait for 30 s does so, and one whose node is stopped will never say that a pod has
         # ended: a grace period of 0 does not wait for kubelets.

@@ -10,6 +10,7 @@ from labsupport.cluster.api import ApiClient, Object, has_condition
 Wait = Callable[[str, Callable[[], bool]], None]
 """Waits until something is so, with a deadline; the text says what, for the error."""
 DEFINITION, NAMESPACE = "CustomResourceDefinition", "Namespace"
+WORKERS = ("Deployment", "DaemonSet")
 
 
 def _nothing_to_withdraw(_api: ApiClient, _wait: Wait) -> None:
@@ -40,19 +41,16 @@ class AddOn:
 
 
 def does_its_work(found: Object, ready_nodes: int) -> bool:
-    """Whether an object, as the API server has it, does what it is there for; most kinds always do.
+    """Whether a definition, a Deployment or a DaemonSet does what it is there for.
 
     Args:
-        found: the object.
+        found: the object, as the API server has it.
         ready_nodes: how many nodes are Ready: a stopped one has no pod of a DaemonSet that could be available.
     """
     status = found.get("status", {})
     if found["kind"] == DEFINITION:
         return has_condition(found, "Established")
-    if status.get("observedGeneration", 0) < found["metadata"].get("generation", 0):
-        return found["kind"] not in {"Deployment", "DaemonSet"}
-    if found["kind"] == "Deployment":
-        return bool(status.get("availableReplicas", 0) >= found["spec"].get("replicas", 1))
-    if found["kind"] == "DaemonSet":
-        return bool(status.get("numberAvailable", 0) >= ready_nodes)
-    return True
+    available, wanted = (("availableReplicas", found["spec"].get("replicas", 1)) if found["kind"] == "Deployment" else
+                         ("numberAvailable", ready_nodes))
+    known = status.get("observedGeneration", 0) >= found["metadata"]["generation"]
+    return bool(known and status.get(available, 0) >= wanted)

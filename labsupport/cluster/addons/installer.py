@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
-from labsupport.cluster.addons.addon import DEFINITION, NAMESPACE, AddOn, Wait, does_its_work
+from labsupport.cluster.addons.addon import DEFINITION, NAMESPACE, WORKERS, AddOn, Wait, does_its_work
 from labsupport.cluster.addons.known import find, parse
 from labsupport.cluster.api import ApiClient, Object, has_condition
 from labsupport.cluster.namespaces import remove_namespace
@@ -57,7 +57,7 @@ class AddOns:
             report(addon.title if before in (None, argument) else f"{addon.title}, with {argument} instead of {before}")
             self._enabled[addon.name] = argument  # from now on there may be something to disable
             self._give_images(addon.name)
-            self._apply(addon, addon.manifests(argument))
+            self._apply(addon, addon.manifests(argument), report)
         return before != argument
 
     def disable(self, name: str, report: Report) -> bool:
@@ -79,26 +79,30 @@ class AddOns:
                 return False
             report(f"removing {addon.title}")
             addon.withdraw(self._api, self._wait)
-            self._delete(addon, addon.manifests(self._enabled[name]), report)
+            self._delete(addon, addon.manifests(self._enabled[name]))
             del self._enabled[name]
         return True
 
-    def _apply(self, addon: AddOn, manifests: Mapping[str, Object]) -> None:
+    def _apply(self, addon: AddOn, manifests: Mapping[str, Object], report: Report) -> None:
         """Apply everything; what defines new kinds of objects first, since the others may be of these kinds."""
         for define in (True, False):
             part = {path: each for path, each in manifests.items() if (each["kind"] == DEFINITION) == define}
             for path, manifest in part.items():
                 self._api.apply(path, manifest)
-            self._wait(addon.title, partial(self._do_their_work, part))
+            workers = [each["metadata"]["name"] for each in part.values() if each["kind"] in WORKERS]
+            if workers:
+                report(f"waiting for {' and '.join(workers)}")
+            awaited = [path for path, each in part.items() if each["kind"] in (DEFINITION, *WORKERS)]
+            self._wait(addon.title, partial(self._do_their_work, awaited))
 
     def _do_their_work(self, paths: Iterable[str]) -> bool:
         nodes = sum(has_condition(node, "Ready") for node in self._api.get("/api/v1/nodes")["items"])
         return all(does_its_work(self._api.get(path), nodes) for path in paths)
 
-    def _delete(self, addon: AddOn, manifests: Mapping[str, Object], report: Report) -> None:
+    def _delete(self, addon: AddOn, manifests: Mapping[str, Object]) -> None:
         for path, manifest in reversed(list(manifests.items())):
             if manifest["kind"] == NAMESPACE:
-                remove_namespace(Reader(self._api), manifest["metadata"]["name"], report)
+                remove_namespace(Reader(self._api), manifest["metadata"]["name"])
             elif self._api.find(path):  # somebody may have used `kubectl delete`
                 self._api.delete(path)
         self._wait(f"{addon.title} to be gone", lambda: not any(map(self._api.find, manifests)))
