@@ -8,7 +8,7 @@ import sys
 import time
 
 from labsupport.cluster import Cluster
-from labsupport.cluster.backends import choose, open_kubeconfig, open_microk8s
+from labsupport.cluster.backends import Choice, open_kubeconfig, open_microk8s
 from labsupport.cluster.backends.choice import EMBEDDED, MICROK8S
 from labsupport.cluster.binaries import missing_programs, require_programs
 from labsupport.cluster.folder import DEFAULT_NAME
@@ -59,19 +59,18 @@ def check_namespace(name: str) -> None:
                           next_step='name it after the notebook: open_cluster("lab05")')
 
 
-def chosen_cluster(wanted: str, namespace: str, steps: Steps, *, own: bool = False) -> NotebookCluster:
-    """Return a cluster of the backend that the notebook or its environment chooses, and say which that is.
+def chosen_cluster(choice: Choice, namespace: str, steps: Steps, *, own: bool = False) -> NotebookCluster:
+    """Return a cluster of a backend, and say which that is, and why.
 
     Args:
-        wanted: what the notebook names, or "".
+        choice: what the notebook or its environment has chosen.
         namespace: the notebook's.
         steps: is told what takes long.
         own: whether the notebook needs a cluster of its own.
 
     Raises:
-        ClusterError: there is no such backend, or no cluster of it that can be used; all faults at once.
+        ClusterError: there is no cluster of it that can be used; all faults at once.
     """
-    choice = choose(wanted, os.environ, own=own)
     which = f"{choice.backend}, the notebook's own" if own else choice.backend
     sys.stdout.write(f"Cluster: {which} ({choice.reason}).\n")
     if choice.backend == EMBEDDED:

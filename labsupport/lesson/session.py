@@ -71,14 +71,15 @@ def open_cluster(namespace: str, *, own: bool = False, backend: str = "") -> Not
 
     Effects and privileges: see `labsupport.cluster.Cluster`.
     """
-    from labsupport.lesson import opening  # noqa: PLC0415  (a lab without a cluster needs none of it)
+    from labsupport.cluster.backends import choose  # noqa: PLC0415  (a lab without a cluster needs none of it)
+    from labsupport.lesson import opening  # noqa: PLC0415
 
     opening.check_namespace(namespace)
+    choice, joining = choose(backend, os.environ, own=own), _graded()
     _close()
     steps = opening.Steps()
-    joining = _graded()
     cluster = (opening.joined_cluster(*joining, namespace) if joining
-               else opening.chosen_cluster(backend, namespace, steps, own=own))
+               else opening.chosen_cluster(choice, namespace, steps, own=own))
     try:
         cluster.make_fresh(steps.say_if_late)
     except BaseException:
