@@ -12,14 +12,13 @@ Source: Kubernetes documentation, "Namespaces"; k8s.io/kubernetes/pkg/controller
 
 from __future__ import annotations
 
-import getpass
-import os
 import socket
 import time
 from collections.abc import Callable
 from functools import partial
 
 from labsupport.cluster.reading import Kind, Reader
+from labsupport.doctor.ids import user_name
 from labsupport.errors import ClusterError, WaitTimeout
 from labsupport.waiting import wait_until
 
@@ -59,11 +58,7 @@ def make_fresh_namespace(reader: Reader, name: str, report: Callable[[str], None
 
 def owner() -> str:
     """Return how this user of this machine is called in a cluster that others use, too."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # it has a number and no name
-        user = f"uid-{os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
+    return f"{user_name()}@{socket.gethostname()}"
 
 
 def find_stranger(reader: Reader, name: str) -> list[ClusterError]:
