@@ -109,7 +109,7 @@ def read_service(cluster: Machines, name: str) -> ServiceState:
     slices = [one for one in cluster.get("endpointslices")
               if one["metadata"].get("labels", {}).get("kubernetes.io/service-name") == name]
     counts, ways, missing = Counter[Place](), set[Counted](), list[str]()
-    nodes = cluster.nodes()
+    nodes = cluster.nodes() if has_address(service) else []
     for node in nodes:
         try:
             counted, found = _count(cluster, node, service)
@@ -118,8 +118,7 @@ def read_service(cluster: Machines, name: str) -> ServiceState:
             continue
         counts += found
         ways.add(counted)
-    known = len(missing) < len(nodes)
-    endpoints = [one for each in slices for one in _endpoints(each, counts if known else None)]
+    endpoints = [one for each in slices for one in _endpoints(each, counts if ways else None)]
     endpoints.sort(key=lambda one: (one.node, one.pod, one.address, one.port))
     return ServiceState(service, tuple(endpoints), next(iter(sorted(ways)), ""), tuple(missing))
 
@@ -163,6 +162,11 @@ def read_known(entries: str, front_ends: set[Place]) -> Counter[Place]:
     """
     return Counter((address, int(port)) for asked, asked_port, address, port in _KNOWN.findall(entries)
                    if (asked, int(asked_port)) in front_ends or ("", int(asked_port)) in front_ends)
+
+
+def has_address(service: dict[str, Any]) -> bool:
+    """Return whether nodes choose pods for a Service: without an address of its own, its clients do."""
+    return service["spec"].get("clusterIP", "None") not in ("", "None")
 
 
 def outside_addresses(service: dict[str, Any]) -> list[str]:

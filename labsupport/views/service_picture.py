@@ -97,12 +97,14 @@ def _lay_out(state: ServiceState) -> _Places:
             y += _ROW
         y += _NODE_GAP
     left = _MARGIN + _CLIENT[0] + _GAP
-    needed = [text_width(_says(layer.says)) + 2 * _PADDING * (number + 1) for number, layer in enumerate(layers(state))]
+    needed = [max(text_width(_says(layer.says)), text_width(Span("name", layer.kind))) + 2 * _PADDING * number
+              for number, layer in enumerate(layers(state), 1)]
     needed += [text_width(_address(one)) + 2 * PORT_RADIUS + 2 * _PADDING * depth + 12 for one in state.endpoints]
     right = left + max(needed)
     counts = max((text_width(Span("value", requests_word(one))) for one in state.endpoints), default=0.0)
     pods_left = right + max(counts + 30, 80.0)
-    names = [text_width(_pod(one)) + 4 * _PADDING for one in state.endpoints]
+    names = [max(text_width(_pod(one)), text_width(Span("word", state_word(one)))) + 4 * _PADDING
+             for one in state.endpoints]
     names += [text_width(_node(one.node)) + 2 * _PADDING for one in state.endpoints]
     return _Places(left, round(right, 1), round(right - _PADDING * (depth - 1), 1), round(pods_left, 1),
                    round(pods_left + max(names, default=0.0), 1),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 
-from labsupport.cluster.endpoints import ServiceEndpoint, ServiceState, outside_addresses
+from labsupport.cluster.endpoints import ServiceEndpoint, ServiceState, has_address, outside_addresses
 
 _SOURCES = {
     "rules": "requests: new connections since kube-proxy wrote this Service's rules, as their counters say",
     "conntrack": "requests: connections that conntrack remembers on the nodes, for two minutes after a TCP connection",
 }
 _UNKNOWN = "requests are not counted: the nodes of this cluster cannot be entered"
+_UNCHOSEN = "requests are not counted: clients go to the pods themselves"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ def describe(state: ServiceState) -> list[str]:
 
 def notes(state: ServiceState) -> list[str]:
     """Return what the numbers are, and whose are missing."""
+    if not has_address(state.service):
+        return [_UNCHOSEN]
     if not state.counted:
         return [_UNKNOWN]
     return [_SOURCES[state.counted], *([f"not asked: {', '.join(state.missing)}"] if state.missing else [])]
