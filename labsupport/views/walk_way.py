@@ -18,7 +18,8 @@ _BASELINE = 4.2  # of words, below the middle of their row
 _STUB = 16.0
 
 
-def draw_way(canvas: Canvas, lanes: Lanes, rows: Sequence[Row], top: float, now: int = 0) -> float:
+def draw_way(canvas: Canvas, lanes: Lanes, rows: Sequence[Row], top: float, now: int = 0,
+             more: tuple[bool, bool] = (False, False)) -> float:
     """Draw rows from top to bottom, under a heading and the names of the lanes.
 
     Args:
@@ -27,6 +28,7 @@ def draw_way(canvas: Canvas, lanes: Lanes, rows: Sequence[Row], top: float, now:
         rows: all of one way.
         top: where to begin.
         now: the number of the step that is pointed at; what comes behind it is drawn faint. 0 for none.
+        more: whether the way began before these rows, and whether it goes on behind them.
 
     Returns:
         Where it ends.
@@ -43,7 +45,10 @@ def draw_way(canvas: Canvas, lanes: Lanes, rows: Sequence[Row], top: float, now:
     bottom = round(y + _BEHIND_ROWS, 1)
     for lane in lanes.of.values():
         draw_lane(canvas, lane, lanes.head_height, begin, bottom)
-    _draw_line(canvas, lanes, rows, middles, now)
+    _draw_line(canvas, lanes, rows, [*middles, bottom if more[1] else middles[-1]], now)
+    if more[0]:
+        x = lanes.of[rows[0].step.namespace].middle
+        canvas.path("cable cable-up", f"M{x:g} {begin + lanes.head_height:g}V{middles[0]:g}")
     for row, middle in zip(rows, middles, strict=True):
         _draw_row(canvas, lanes, row, middle)
     return bottom
@@ -58,9 +63,9 @@ def _draw_band(canvas: Canvas, lanes: Lanes, row: Row, y: float, height: float, 
         canvas.rectangle("bundle cable-up", corner, size)
 
 
-def _draw_line(canvas: Canvas, lanes: Lanes, rows: Sequence[Row], middles: Sequence[float], now: int) -> None:
-    """Draw the way: down the lanes, and across between them."""
-    for (row, y), (_, next_y) in pairwise([*zip(rows, middles, strict=True), (rows[-1], middles[-1])]):
+def _draw_line(canvas: Canvas, lanes: Lanes, rows: Sequence[Row], levels: Sequence[float], now: int) -> None:
+    """Draw the way: down the lanes, and across between them. The last level is where the way ends."""
+    for row, (y, next_y) in zip(rows, pairwise(levels), strict=True):
         kind = "lead" if now and row.first > now else "cable cable-up"
         here = lanes.of[row.step.namespace]
         if row.crosses:
