@@ -10,6 +10,7 @@ from labsupport.views.canvas import Span, line_width, text_width
 from labsupport.views.walk_rows import Row
 
 _LONGEST = 400.0  # pixels
+_LONGEST_CHAIN = 26  # letters
 Line = tuple[Span, ...]
 
 
@@ -54,9 +55,16 @@ def _translation(step: WalkStep) -> Line:
 
 def _rule(step: WalkStep, event: TraceEvent) -> str:
     """Return where a rule stands and what it does: of iptables, without what it has matched."""
-    where = f"{event.table} {event.chain}"
-    written = step.text.partition(": ")[2].rpartition(" -> ")[0]
-    return f"{where} → {event.target}" if event.target else f"{where}: {written[max(0, written.rfind('-j ')):]}"
+    where = f"{event.table} {_chain(event.chain)}"
+    written = step.text.partition(f" {event.chain}: ")[2].rpartition(" -> ")[0]
+    if event.target:
+        return f"{where} → {_chain(event.target)}"
+    return f"{where}: {written[max(0, written.rfind('-j ')):]}"
+
+
+def _chain(name: str) -> str:
+    """Return the name of a chain, shortened: those of kube-proxy in its nftables mode are long."""
+    return name if len(name) <= _LONGEST_CHAIN else f"{name[:_LONGEST_CHAIN - 1]}…"
 
 
 def _remembered(step: WalkStep, entry: ConntrackEntry) -> Line:

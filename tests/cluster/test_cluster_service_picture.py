@@ -96,10 +96,13 @@ def test_a_pod_that_is_not_ready_shows_as_such_and_gets_nothing(shop):
     assert ", not ready, " in line
 
 
-def test_a_stopped_node_is_named_and_the_other_still_counts(new_cluster, new_kubectl):
-    cluster = new_cluster()
-    cluster.start(dns=False)
-    kubectl = new_kubectl(cluster)
+def test_a_stopped_node_is_named_and_the_other_still_counts(nftables_cluster, new_kubectl):
+    kubectl = new_kubectl(nftables_cluster)
     kubectl.apply(service("nobody"))
-    cluster.stop_node("node2")
-    assert draw_service(use_cluster(cluster, "default"), "nobody").text.endswith("\nnot asked: node2")
+    nftables_cluster.stop_node("node2")
+    try:
+        text = draw_service(use_cluster(nftables_cluster, "default"), "nobody").text
+    finally:
+        nftables_cluster.start_node("node2")
+        kubectl.delete("services", "nobody")
+    assert text.endswith("\nnot asked: node2")
