@@ -14,6 +14,7 @@ from labsupport.lesson.opening import use_cluster
 from labsupport.views import draw_service, service_endpoints
 from labsupport.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(150)  # a second cluster is started
 REQUESTS = 30
 NODE1, NODE2 = "10.0.0.11", "10.0.0.12"
 

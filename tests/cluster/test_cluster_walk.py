@@ -17,6 +17,7 @@ from labsupport.cluster import Cluster
 from labsupport.net import Walk
 from labsupport.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(150)  # a second cluster is started
 NODE1 = "10.0.0.11"
 GET = ("import socket, sys\n"
        "made = [socket.socket() for _ in range(int(sys.argv[3]))]\n"
