@@ -52,7 +52,7 @@ class Bare:
     def __init__(self, supplies: Supplies, archive: Path, nodes: int, *, with_dns: bool) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="bare-cluster-"))
         self._path = supplies.programs["kubectl"].parent
-        plans = [NodePlan(number, "iptables", cgroups=False, programs=supplies.programs, seccomp=supplies.seccomp)
+        plans = [NodePlan(number, "iptables", controllers=(), programs=supplies.programs, seccomp=supplies.seccomp)
                  for number in range(1, nodes + 1)]
         _write_files(self._folder, supplies, plans, with_dns=with_dns)
         self._log = self._folder / "log"

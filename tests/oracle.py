@@ -125,6 +125,15 @@ def lab_processes_below(ancestor: int, *, without: Collection[int] = ()) -> list
     return [process for process in descendants(ancestor, without=without) if process.of_a_lab]
 
 
+def cgroup(pid: int) -> Path:
+    """Return the folder of the cgroup (version 2) that a process is in."""
+    (mount,) = subprocess.run(["findmnt", "--types", "cgroup2", "--noheadings", "--first-only", "--output", "TARGET"],
+                              capture_output=True, text=True, check=True, env=_TOOLS, timeout=20).stdout.split()
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    (path,) = [line.removeprefix("0::") for line in lines if line.startswith("0::")]
+    return Path(mount) / path.strip("/")
+
+
 def namespaces_of(pid: int) -> dict[str, str]:
     """Return the namespaces of a process by kind ("net": "net:[4026531840]"); those that may be read."""
     found = {}

@@ -160,12 +160,14 @@ def _as_text(found: dict[str, Any]) -> str:
               for part in found["components"]]
     uids = ("every uid" if found["uids"] >= 65536 else f"{found['uids']} uids") if found["uids"] > 1 else \
         "uid 0 only: containers that want another user do not start; `labsupport doctor` says how to get more"
-    limits = "enforced" if found["limits_enforced"] else "not enforced: this user may not write to cgroups"
+    limits = f"of {', '.join(found['limits'])} are enforced" if found["limits"] else "of containers are not enforced"
+    if found["limits_missing"]:
+        limits += f": {found['limits_missing']}; `labsupport doctor` says what to do"
     lines = [f"cluster:     {found['name']}, up for {found['uptime_s']:.0f} s, process {found['pid']}",
              f"server:      {found['server']}", f"kubeconfig:  {found['kubeconfig']}",
              f"kube-proxy:  {found['proxy_mode']}", f"add-ons:     {', '.join(found['addons']) or 'none'}",
              f"users:       {uids}",
-             f"limits:      CPU and memory limits of containers are {limits}", f"logs:        {found['logs']}", "",
+             f"limits:      {limits}", f"logs:        {found['logs']}", "",
              *_columns(rows), "", *_columns(parts)]
     if found["notices"]:
         lines += ["", "What happened by itself:", *("  " + line for line in found["notices"])]

@@ -107,7 +107,7 @@ class Node:
     def _start_init(self) -> None:
         argv = ["nsenter", f"--net=/run/netns/{self.name}",
                 "unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--propagation=private",
-                "sh", NODE_SCRIPT, self.name, self.plan.folder]
+                "sh", NODE_SCRIPT, self.name, self.plan.folder, *self.plan.controllers]
         process = self._lab.start(argv)
         first = self._first_line(process)
         if not first.isdecimal():

@@ -43,7 +43,7 @@ class NodePlan:
     Attributes:
         number: from 1; name and addresses follow from it.
         proxy_mode: "iptables" or "nftables".
-        cgroups: whether the lab can limit containers by cgroups.
+        controllers: the kinds of limits of containers that the lab can enforce: of "cpu", "memory", "pids".
         programs: name and path of each program.
         registries: ports of the host's loopback address; `localhost:PORT/NAME` is pulled from there.
         seccomp: whether runc can filter system calls.
@@ -51,7 +51,7 @@ class NodePlan:
 
     number: int
     proxy_mode: str
-    cgroups: bool
+    controllers: tuple[str, ...]
     programs: Mapping[str, Path]
     registries: tuple[int, ...] = ()
     seccomp: bool = True
@@ -107,7 +107,8 @@ def containerd_environment(plan: NodePlan) -> list[str]:
     proxy = f"http://{numbers.CONTROL_PLANE_ADDRESS}:{PORT}"
     folders = [str(plan.programs[name].parent) for name in ("containerd", "runc")]
     variables = [f"PATH={':'.join([*folders, SYSTEM_PATH])}", f"HTTP_PROXY={proxy}", f"HTTPS_PROXY={proxy}",
-                 f"LABSUPPORT_RUNC={plan.programs['runc']}"]
+                 f"LABSUPPORT_RUNC={plan.programs['runc']}",
+                 f"LABSUPPORT_RUNC_CONTROLLERS={' '.join(plan.controllers)}"]
     return variables if plan.seccomp else [*variables, "LABSUPPORT_RUNC_WITHOUT_SECCOMP=1"]
 
 
@@ -123,8 +124,9 @@ def kubelet_configuration(plan: NodePlan) -> dict[str, object]:
         "tlsCertFile": f"{KUBERNETES}/kubelet.crt",
         "tlsPrivateKeyFile": f"{KUBERNETES}/kubelet.key",
         "cgroupDriver": "cgroupfs",
-        "cgroupsPerQOS": plan.cgroups,
-        "enforceNodeAllocatable": ["pods"] if plan.cgroups else [],
+        "cgroupRoot": f"/{plan.name}",
+        "cgroupsPerQOS": False,  # limits are those of containers, with whichever controllers there are
+        "enforceNodeAllocatable": [],
         "failCgroupV1": False,
         "failSwapOn": False,
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
@@ -187,7 +189,6 @@ def link_cni_programs(programs: Mapping[str, Path], folder: str) -> str:
 
 def containerd_configuration(plan: NodePlan) -> str:
     """Return containerd's configuration (TOML)."""
-    runtime = plan.programs["runc" if plan.cgroups else "runc-without-cgroups"]
     plugins = ", ".join(f'"{name}"' for name in UNUSED_CONTAINERD_PLUGINS)
     return f"""\
 version = 3
@@ -220,7 +221,7 @@ disabled_plugins = [{plugins}]
       runtime_type = "io.containerd.runc.v2"
       snapshotter = "overlayfs"
       [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
-        BinaryName = "{runtime}"
+        BinaryName = "{plan.programs['runc-in-a-lab']}"
         NoNewKeyring = true
   [plugins.'io.containerd.cri.v1.runtime'.cni]
     bin_dirs = ["{CNI_FOLDER}"]

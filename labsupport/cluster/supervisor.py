@@ -27,10 +27,12 @@ from labsupport.cluster.api import ApiClient
 from labsupport.cluster.control import error_fields
 from labsupport.cluster.folder import ClusterFolder, cluster_folder
 from labsupport.cluster.kubeconfig import render_kubeconfig
+from labsupport.cluster.limits import Limits
 from labsupport.cluster.requests import RequestServer
 from labsupport.cluster.settings import Settings
 from labsupport.cluster.supplies import find_supplies
 from labsupport.cluster.system import System, SystemPlan
+from labsupport.doctor.cgroups import claim_place
 from labsupport.doctor.ids import plan_id_map
 from labsupport.errors import ClusterError, LabError
 from labsupport.sandbox import Lab
@@ -56,6 +58,7 @@ class Supervisor:
         self.stop_event = threading.Event()
         self._booting = True
         self._used_at = time.monotonic()
+        self.limits: Limits
         self.lab: Lab
         self.system: System
         self.forward: Forward
@@ -85,8 +88,12 @@ class Supervisor:
         for word in self.settings.addons:
             addons.check(word)
         supplies = find_supplies(self.folder.images)
-        self.lab = Lab(f"cluster {self.folder.name}", visible=supplies.folders, hidden=self.settings.hidden,
-                       process_limit=PROCESSES, socket_path=self.folder.lab_socket)
+        ids = plan_id_map()
+        self.limits = Limits(self.folder.name, claim_place(f"labsupport-{self.folder.name}"), owner=ids.uids[0][1])
+        undo.callback(self.limits.end)
+        with self.limits.root_of_labs():
+            self.lab = Lab(f"cluster {self.folder.name}", visible=supplies.folders, hidden=self.settings.hidden,
+                           process_limit=PROCESSES, socket_path=self.folder.lab_socket)
         undo.callback(self.lab.close)
         undo.callback(self.folder.lab_socket.unlink, missing_ok=True)
         credentials = control_plane.make_credentials()
@@ -102,7 +109,7 @@ class Supervisor:
             cluster=f"labsupport-{self.folder.name}"))
         plan = SystemPlan(self.settings.nodes, self.settings.proxy_mode, supplies.programs, supplies.images,
                           supplies.addon_images, self.folder.logs, tuple(self.settings.registries), supplies.seccomp,
-                          self.settings.pulls, one_user=plan_id_map().count == 1)
+                          self.settings.pulls, one_user=ids.count == 1, controllers=self.limits.controllers)
         self.system = System(self.lab, plan, credentials, api, self.notice)
 
     def report(self, step: str) -> None:
@@ -142,7 +149,8 @@ class Supervisor:
             "uptime_s": round(time.time() - self.started_at, 1),
             "pid": os.getpid(),
             "uids": ids.count,
-            "limits_enforced": False,
+            "limits": list(self.limits.controllers),
+            "limits_missing": self.limits.missing,
             "nodes": [{"name": node.name, "address": node.plan.address, "pod_cidr": numbers.pod_cidr(node.plan.number),
                        "running": node.running, "pid": node.pid, "restarts": node.restarts}
                       for node in self.system.nodes.values()],

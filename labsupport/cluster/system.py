@@ -68,6 +68,7 @@ class SystemPlan:
         seccomp: whether runc can filter system calls.
         pulls: whether nodes may pull images at all.
         one_user: whether the lab knows no user but root.
+        controllers: the kinds of limits that nodes can enforce; see labsupport.cluster.limits.
     """
 
     nodes: int
@@ -80,6 +81,7 @@ class SystemPlan:
     seccomp: bool = True
     pulls: bool = True
     one_user: bool = False
+    controllers: tuple[str, ...] = ()
 
 
 class System:
@@ -236,7 +238,7 @@ class System:
         self.components.append(component)
 
     def _make_node(self, number: int) -> Node:
-        plan = NodePlan(number, self.plan.proxy_mode, cgroups=False, programs=self.plan.programs,
+        plan = NodePlan(number, self.plan.proxy_mode, controllers=self.plan.controllers, programs=self.plan.programs,
                         registries=self.plan.registries, seccomp=self.plan.seccomp)
         others = [node.plan for node in self.nodes.values()]
         cni = link_cni_programs(self.plan.programs, f"{plan.folder}/lib/cni/bin")

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from labsupport.doctor.cgroups import ask_place, check_limits
 from labsupport.doctor.machine import read_text
 from labsupport.doctor.report import Check
 
@@ -76,4 +77,5 @@ def check_cluster_needs() -> list[Check]:
                        "" if cores > 1 else "With one processor a cluster takes twice as long to start.")
     return [processors, check_memory(read_text("/proc/meminfo")),
             check_inotify(read_text("/proc/sys/fs/inotify/max_user_instances")),
+            check_limits(ask_place(), systemd=Path("/run/systemd/system").is_dir()),
             check_backends(find_microk8s(), kubeconfig_files(os.environ)[1])]

@@ -46,7 +46,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, go_caches: dict[str, 
 def test_a_build_gives_programs_and_leaves_nothing_else(cache: Path) -> None:
     said: list[str] = []
     programs = require([LAB], said.append).programs
-    assert set(programs) == {"pause", "runc-without-cgroups"}
+    assert set(programs) == {"pause", "runc-in-a-lab"}
     assert programs["pause"].source == "built"
     assert programs["pause"].path.stat().st_mode & 0o777 == 0o755
     assert visible() == [entry_name(LAB)]
@@ -227,5 +227,5 @@ def test_the_users_own_go_settings_do_not_change_what_is_built(monkeypatch: pyte
         monkeypatch.setenv(variable, value)
     pause = require([LAB], lambda _: None).programs["pause"].path
     assert entry_name(LAB) == name
-    assert subprocess.run([pause.with_name("runc-without-cgroups")], env={"LABSUPPORT_RUNC": "/bin/true"}, check=False,
+    assert subprocess.run([pause.with_name("runc-in-a-lab")], env={"LABSUPPORT_RUNC": "/bin/true"}, check=False,
                           capture_output=True).returncode == 0

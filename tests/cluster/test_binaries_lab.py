@@ -71,7 +71,7 @@ class Wrapper:
 
 @pytest.fixture
 def wrapper(programs: dict[str, Program], tmp_path: Path) -> Wrapper:
-    return Wrapper(programs["runc-without-cgroups"].path, tmp_path)
+    return Wrapper(programs["runc-in-a-lab"].path, tmp_path)
 
 
 def config(bundle: Path) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def test_a_user_that_is_not_mapped_is_told_why_where_containerd_looks(programs: 
     text = json.dumps({**SPEC, "process": {"user": user}})
     (bundle / "config.json").write_text(text)
     log = tmp_path / "log.json"
-    argv = ["unshare", "-Ur", programs["runc-without-cgroups"].path, "--log", log, "create", "--bundle", bundle, "c1"]
+    argv = ["unshare", "-Ur", programs["runc-in-a-lab"].path, "--log", log, "create", "--bundle", bundle, "c1"]
     assert subprocess.run(argv, check=False, env={"LABSUPPORT_RUNC": "/bin/true", "PATH": os.environ["PATH"]},
                           stderr=subprocess.DEVNULL).returncode == 1
     entry = json.loads(log.read_text())
@@ -159,7 +159,7 @@ def test_a_user_that_is_not_mapped_is_told_why_where_containerd_looks(programs: 
 def test_seccomp_goes_only_where_runc_cannot_do_it(programs: dict[str, Program], bundle: Path, without: bool) -> None:
     (bundle / "config.json").write_text(json.dumps({"linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}}}))
     variables = {"LABSUPPORT_RUNC": "/bin/true"} | ({"LABSUPPORT_RUNC_WITHOUT_SECCOMP": "1"} if without else {})
-    subprocess.run([programs["runc-without-cgroups"].path, "create", "--bundle", bundle, "c1"], check=True,
+    subprocess.run([programs["runc-in-a-lab"].path, "create", "--bundle", bundle, "c1"], check=True,
                    env=variables)
     assert ("seccomp" in config(bundle)["linux"]) == (not without)
 
@@ -167,7 +167,7 @@ def test_seccomp_goes_only_where_runc_cannot_do_it(programs: dict[str, Program],
 @pytest.mark.parametrize("text", ["{", "[]", ""])
 def test_a_config_that_is_none_stops_it_before_runc(programs: dict[str, Program], bundle: Path, text: str) -> None:
     (bundle / "config.json").write_text(text)
-    done = subprocess.run([programs["runc-without-cgroups"].path, "create", "--bundle", bundle, "c1"], check=False,
+    done = subprocess.run([programs["runc-in-a-lab"].path, "create", "--bundle", bundle, "c1"], check=False,
                           capture_output=True, text=True, env={"LABSUPPORT_RUNC": "/bin/false"})
     assert done.returncode == 1
     assert str(bundle / "config.json") in done.stderr
@@ -175,7 +175,7 @@ def test_a_config_that_is_none_stops_it_before_runc(programs: dict[str, Program]
 
 
 def test_no_runc(programs: dict[str, Program]) -> None:
-    done = subprocess.run([programs["runc-without-cgroups"].path, "state", "c1"], check=False, capture_output=True,
+    done = subprocess.run([programs["runc-in-a-lab"].path, "state", "c1"], check=False, capture_output=True,
                           text=True, env={"PATH": "/nowhere"})
     assert done.returncode == 1
     assert "LABSUPPORT_RUNC" in done.stderr

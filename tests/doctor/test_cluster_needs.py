@@ -32,8 +32,8 @@ def test_a_low_limit_of_inotify_is_noted_with_the_command_that_raises_it(limit, 
 
 
 def test_this_machine_is_looked_at():
-    assert [check.name for check in check_cluster_needs()] == ["processors", "memory", "file watches",
-                                                               "clusters"]
+    names = [check.name for check in check_cluster_needs()]
+    assert names == ["processors", "memory", "file watches", "container limits", "clusters"]
 
 
 @pytest.mark.parametrize(("microk8s", "files", "observed"), [

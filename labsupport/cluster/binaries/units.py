@@ -98,7 +98,7 @@ def _runc(*, seccomp: bool) -> Unit:
 _CONTAINERD = "github.com/containerd/containerd/v2"
 _METALLB = "go.universe.tf/metallb"
 _CNI = "github.com/containernetworking/plugins"
-LAB = Unit("lab", "1", "lab", {name: f"labsupport/lab/{name}" for name in ("pause", "runc-without-cgroups")},
+LAB = Unit("lab", "1", "lab", {name: f"labsupport/lab/{name}" for name in ("pause", "runc-in-a-lab")},
            anywhere=False)
 # What is quick, or may fail for want of a C compiler, comes first.
 UNITS = (

@@ -1,7 +1,7 @@
-// runc-without-cgroups runs containers where cgroups cannot be written and few ids are mapped.
+// runc-in-a-lab runs containers where some or all cgroups cannot be written and few ids are mapped.
 //
 // It stands between containerd and runc. Before runc reads the bundle of a new container, it takes out of config.json
-// what the kernel would refuse: cgroups and their limits, a lower oom_score_adj, and the group of terminals. No
+// what the kernel would refuse: limits without a controller, a lower oom_score_adj, and the group of terminals. No
 // setting of containerd does this: it sets cgroupsPath and resources on every spec, and uses base_runtime_spec for
 // containers, but not for the one that holds a pod's namespaces.
 package main
@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	runcVariable      = "LABSUPPORT_RUNC"
-	noSeccompVariable = "LABSUPPORT_RUNC_WITHOUT_SECCOMP" // set where runc was built without libseccomp
+	runcVariable        = "LABSUPPORT_RUNC"
+	noSeccompVariable   = "LABSUPPORT_RUNC_WITHOUT_SECCOMP" // set where runc was built without libseccomp
+	controllersVariable = "LABSUPPORT_RUNC_CONTROLLERS"     // words: the controllers of cgroups; none where there are none
 )
 
 func main() {
@@ -31,7 +32,7 @@ func main() {
 	if err != nil {
 		fail(err)
 	}
-	if globals, container, asked := containerToList(os.Args[1:]); asked && list(runc, globals, container) == nil {
+	if globals, container, asked := containerToList(os.Args[1:]); asked && len(controllers()) == 0 && list(runc, globals, container) == nil {
 		return
 	}
 	fail(syscall.Exec(runc, append([]string{runc}, os.Args[1:]...), os.Environ()))
@@ -39,7 +40,7 @@ func main() {
 
 // fail says what is wrong where containerd looks for it: in the file that --log names.
 func fail(err error) {
-	fmt.Fprintf(os.Stderr, "runc-without-cgroups: %v\n", err)
+	fmt.Fprintf(os.Stderr, "runc-in-a-lab: %v\n", err)
 	for i, argument := range os.Args[:len(os.Args)-1] {
 		if strings.TrimLeft(argument, "-") == "log" {
 			entry, _ := json.Marshal(map[string]string{"level": "error", "msg": err.Error()})

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -23,7 +24,7 @@ func rewrite(path string) error {
 	if err != nil {
 		return err
 	}
-	changed, err := withoutCgroups(old, ids{mapped("uid"), mapped("gid")}, ownOOMScoreAdj())
+	changed, err := fitting(old, ids{mapped("uid"), mapped("gid")}, ownOOMScoreAdj())
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -45,8 +46,8 @@ func has(spans []span, id int64) bool {
 	return slices.ContainsFunc(spans, func(s span) bool { return id >= s.first && id-s.first < s.count })
 }
 
-// withoutCgroups returns the OCI spec without what the kernel refuses here.
-func withoutCgroups(config []byte, there ids, lowestOOMScoreAdj int64) ([]byte, error) {
+// fitting returns the OCI spec without what the kernel refuses here.
+func fitting(config []byte, there ids, lowestOOMScoreAdj int64) ([]byte, error) {
 	decoder := json.NewDecoder(bytes.NewReader(config))
 	decoder.UseNumber() // limits of 64 bits stay exact
 	var spec object
@@ -57,8 +58,7 @@ func withoutCgroups(config []byte, there ids, lowestOOMScoreAdj int64) ([]byte, 
 		return nil, err
 	}
 	if linux, ok := spec["linux"].(object); ok {
-		delete(linux, "cgroupsPath")
-		linux["resources"] = object{}
+		limit(linux, controllers())
 		if os.Getenv(noSeccompVariable) != "" {
 			delete(linux, "seccomp")
 		}
@@ -80,6 +80,37 @@ func withoutCgroups(config []byte, there ids, lowestOOMScoreAdj int64) ([]byte, 
 	encoder.SetEscapeHTML(false)
 	err := encoder.Encode(spec)
 	return changed.Bytes(), err
+}
+
+// limit leaves of the limits those that have a controller. Rules for devices need a right that no lab has (bpf(2)).
+func limit(linux object, controllers []string) {
+	if len(controllers) == 0 {
+		delete(linux, "cgroupsPath")
+	}
+	resources, _ := linux["resources"].(object)
+	kept := object{}
+	for _, name := range controllers {
+		if value, ok := resources[name]; ok {
+			kept[name] = value
+		}
+	}
+	if cpu, ok := kept["cpu"].(object); ok {
+		delete(cpu, "cpus") // of another controller, cpuset
+		delete(cpu, "mems")
+	}
+	if unified, ok := resources["unified"].(object); ok {
+		maps.DeleteFunc(unified, func(file string, _ any) bool {
+			controller, _, _ := strings.Cut(file, ".")
+			return !slices.Contains(controllers, controller)
+		})
+		kept["unified"] = unified
+	}
+	linux["resources"] = kept
+}
+
+// controllers returns the names of the cgroup controllers that containers are limited with.
+func controllers() []string {
+	return strings.Fields(os.Getenv(controllersVariable))
 }
 
 func dropTerminalGroup(mount any) {

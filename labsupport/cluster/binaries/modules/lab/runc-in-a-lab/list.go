@@ -18,7 +18,7 @@ func containerToList(arguments []string) (globals []string, container string, as
 
 // list prints the first process of a container, as `runc ps --format json` prints all of them.
 //
-// runc looks for them in the container's cgroup and finds none here. A containerd that is started again would take
+// runc looks for them in the container's cgroup and finds none where there are no cgroups. A containerd that is started again would take
 // each container for one that never ran: it would forget it, start another one, and leave the old one running. It asks
 // only whether there is any process.
 func list(runc string, globals []string, container string) error {
