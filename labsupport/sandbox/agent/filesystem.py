@@ -45,7 +45,7 @@ class View:
         for path in self.keep:
             self.trees[path] = syscalls.open_tree(path)
         if os.path.exists("/dev/net/tun"):
-            self.trees["/dev/net/tun"] = _copy_of_tun()
+            self.trees["/dev/net"] = _folder_with_tun()
 
     def build(self) -> int:
         """Replace this mount namespace's file system by the lab's.
@@ -69,10 +69,10 @@ class View:
         self._cover()
         _make_dev()
         for path, tree in self.trees.items():
-            if path.startswith("/dev/"):
-                os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
-            else:
+            if stat.S_ISDIR(os.fstat(tree).st_mode):
                 os.makedirs(path, exist_ok=True)
+            else:
+                os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o666))
             syscalls.attach_tree(tree, path)
         trusted = syscalls.open_tree("/")
         # Relative names: the two folders now lie under the second tmpfs on /run, where the lab cannot reach them.
@@ -87,7 +87,7 @@ class View:
             syscalls.set_tree_attributes(self.trees[path], syscalls.MOUNT_ATTR_RDONLY)
         for name in (*DEVICES, "net/tun"):
             path = "/dev/" + name
-            if path not in self.trees and os.access(path, os.R_OK | os.W_OK):
+            if os.path.dirname(path) not in self.trees and os.access(path, os.R_OK | os.W_OK):
                 self.trees[path] = syscalls.open_tree(path)
 
     def _cover(self) -> None:
@@ -108,14 +108,16 @@ def _tmpfs(path: str, mebibytes: int, mode: int = 0o755) -> None:
     mount("tmpfs", path, options, MS_NOSUID | MS_NODEV)
 
 
-def _copy_of_tun() -> int:
-    """Return a detached /dev/net/tun that the shifted root may open; the host's is for the host's root."""
+def _folder_with_tun() -> int:
+    """Return a detached /dev/net with a tun that the shifted root may open; the host's is for the host's root.
+
+    All of the folder, since a kernel older than 6.15 does not let a part be taken out of what is nowhere mounted.
+    """
     folder = syscalls.new_tmpfs()
+    os.chmod(".", 0o755, dir_fd=folder)
     os.mknod("tun", stat.S_IFCHR | 0o666, os.stat("/dev/net/tun").st_rdev, dir_fd=folder)
     os.chmod("tun", 0o666, dir_fd=folder)
-    tree = syscalls.open_tree("tun", folder)
-    os.close(folder)
-    return tree
+    return folder
 
 
 def _make_dev() -> None:
