@@ -7,7 +7,8 @@
     %%ns red --timeout 10
     ip -br addr
 
-With a cluster, `%%lab` is the control plane's machine, `%%ns node1` a node, `%%ns client` a computer outside.
+With a cluster, `%%lab` is the control plane's machine, `%%ns node1` a node, `%%ns client` a computer outside. With a
+foreign one, `%%ns` cells are skipped; see labsupport.lesson.needs.
 
 Each cell is a new bash, as in a script: variables and `cd` end with it, what was put in the background (`&`) goes on.
 Both outputs appear in the order in which they were printed, then the exit status. Ctrl-C (or the stop button) goes to

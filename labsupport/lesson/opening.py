@@ -1,4 +1,4 @@
-"""Where the cluster of a notebook comes from: the one that all notebooks share, or the one that is graded."""
+"""Where the cluster of a notebook comes from: the one that all notebooks share, a foreign one, or the graded one."""
 
 from __future__ import annotations
 

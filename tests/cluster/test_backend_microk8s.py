@@ -191,27 +191,19 @@ def test_the_kubeconfig_is_the_snaps_file_or_what_the_command_prints(microk8s, s
     assert microk8s.kubeconfig() == "the file"
 
 
-def test_the_version_is_read(microk8s, standin):
-    standin.answer("version", "MicroK8s v1.36.0 revision 9999\n")
-    assert microk8s.version() == ("1.36.0", "9999")
-    standin.answer("version", "something else\n")
-    with pytest.raises(ClusterError, match="does not understand"):
-        microk8s.version()
-
-
 def test_what_takes_long_is_said(microk8s, standin, said, tmp_path, monkeypatch):
     monkeypatch.setattr(driver, "PATIENCE_S", 0.05)
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    standin.answer("version", "MicroK8s v1.36.0 revision 9999\n", script=f"read line <{gate}\n")
+    standin.answer("config -l", "a kubeconfig", script=f"read line <{gate}\n")
 
     def report(line: str) -> None:
         said.append(line)
         gate.write_text("go on\n")
 
     slow = Microk8s(report, tmp_path)
-    assert slow.version() == ("1.36.0", "9999")
-    assert said == ["waiting for: microk8s version"]
+    assert slow.kubeconfig() == "a kubeconfig"
+    assert said == ["waiting for: microk8s config -l"]
 
 
 def test_what_does_not_end_is_ended_with_its_children(microk8s, standin, said, tmp_path):

@@ -217,7 +217,21 @@ def test_a_microk8s_that_runs_is_opened_by_its_kubeconfig(standin, document):
         foreign.proxy.close()
 
 
-def test_a_microk8s_without_dns_or_images_is_helped(standin, use, open_it, document, tmp_path):
+def test_a_microk8s_without_dns_gets_it_or_is_told_how(standin):
+    ready = (standin.folder / "answers/status_--format_yaml.out").read_text()
+    standin.answer("status --format yaml", ready.replace("1.13.1\n    status: enabled", "1.13.1\n    status: disabled"))
+    standin.answer("enable dns", "Enabling DNS\nDNS is enabled\n", "Infer repository core for addon dns\n")
+    said: list[str] = []
+    open_microk8s(NAMESPACE, {}, said.append).proxy.close()
+    assert said[0] == "switching on the add-on dns of microk8s"
+    standin.answer("enable dns", err="sudo: a terminal is required to read the password\n", rc=1)
+    with pytest.raises(ClusterError, match="asks for a password") as caught:
+        open_microk8s(NAMESPACE, {}, said.append)
+    assert caught.value.where == "microk8s enable dns"
+    assert "run it in a terminal" in caught.value.next_step
+
+
+def test_a_microk8s_without_our_images_gets_them(standin, use, open_it, document, tmp_path):
     use(document)
     foreign = replace(open_it(), images=PUBLIC)
     helped = microk8s_cluster._with_images(foreign, Microk8s(lambda _step: None), lambda _step: None)
@@ -230,9 +244,3 @@ def test_a_microk8s_without_dns_or_images_is_helped(standin, use, open_it, docum
     assert names == set(OWN.values())
     named = replace(foreign, images={"agnhost": "registry.example/a:1", "tools": "registry.example/t:1"})
     assert microk8s_cluster._with_images(named, Microk8s(print), print).images == named.images
-    standin.replay("status --format yaml", "status-yaml-ready")
-    text = (standin.folder / "answers/status_--format_yaml.out").read_text()
-    standin.answer("status --format yaml", text.replace("version: 1.13.1\n    status: enabled", "status: disabled"))
-    with pytest.raises(ClusterError, match="has no DNS") as caught:
-        open_microk8s(NAMESPACE, {}, print)
-    assert "microk8s enable dns" in caught.value.next_step

@@ -30,7 +30,6 @@ PATIENCE_S = 2.0
 _ALREADY = re.compile(r"Addon \S+ is already enabled")
 _PUSHED = re.compile(r"Pushing OCI images to (\S+)")
 _NOT_PUSHED = re.compile(r"Failed to (?:import images on|reach) .*")
-_VERSION = re.compile(r"^MicroK8s v(\S+) revision (\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -107,14 +106,6 @@ class Microk8s:
             raise ClusterError("microk8s does not end", where=command, expected=f"an end within {timeout_s:g} s",
                                next_step="try it in a terminal; a ~/.kube that belongs to root makes it hang: "
                                "sudo chown -R $USER ~/.kube") from None
-
-    def version(self) -> tuple[str, str]:
-        """Return the version, without a leading v, and the snap's revision."""
-        output = self._ended_well(self.run("version", timeout_s=CONFIG_LIMIT_S))
-        found = _VERSION.search(output.stdout)
-        if found is None:
-            raise _puzzling(output)
-        return found[1], found[2]
 
     def status(self) -> Status:
         """Return what microk8s says of itself.

@@ -35,12 +35,13 @@ def open_microk8s(namespace: str, environment: Mapping[str, str], report: Callab
         ClusterError: it does not run, cannot be reached, or not be used; the message says what to do.
 
     Effects and privileges: the user is in the group microk8s. Starts `kubectl proxy`, which ends with this process.
-    Imports labsupport's images into microk8s, once, if their programs are on this machine.
+    Enables the add-on dns if it is off. Imports labsupport's images into microk8s, once, if their programs are on this
+    machine.
     """
     kubectl, microk8s = need_kubectl(), Microk8s(report)
     if not microk8s.status().addons.get("dns", False):
-        raise ClusterError("microk8s has no DNS", observed="the add-on dns is disabled",
-                           next_step="in a terminal, since it asks for a password: microk8s enable dns")
+        report("switching on the add-on dns of microk8s")
+        microk8s.enable("dns")
     proxy = KubectlProxy(kubectl, kubeconfig=microk8s.kubeconfig(), context=CONTEXT)
     try:
         _wait_for_api(proxy, report)

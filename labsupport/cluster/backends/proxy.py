@@ -50,7 +50,7 @@ class ProxiedApi(Api):
     """Talks to an API server through the Unix socket of a `kubectl proxy`, which adds the credentials."""
 
     if_lost = "open the cluster again: run the notebook's first code cell"
-    if_refused = "ask the cluster's administrator for that permission"
+    if_refused = "kubectl auth can-i --list tells what you may do there; ask the cluster's administrator"
 
     def __init__(self, path: Path) -> None:
         super().__init__("localhost")  # kubectl proxy takes hardly any other Host
