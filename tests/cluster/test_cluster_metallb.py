@@ -49,9 +49,9 @@ def wait_for_address(kubectl: Kubectl, name: str, pool: str) -> str:
     return address_of(kubectl, name)
 
 
-def ask(cluster: Cluster, address: str) -> str:
+def ask(cluster: Cluster, address: str, what: str = "hostname") -> str:
     """Return what a server behind the address says to the machine outside, or ""."""
-    return cluster.run(["curl", "--silent", "--max-time", "2", f"http://{address}/hostname"], on="client",
+    return cluster.run(["curl", "--silent", "--max-time", "2", f"http://{address}/{what}"], on="client",
                        echo=False).stdout
 
 
@@ -87,7 +87,8 @@ def test_without_metallb_a_service_waits_for_its_address(cluster, kubectl, waiti
 @pytest.mark.timeout(120)
 def test_with_metallb_it_gets_one_and_the_machine_outside_reaches_it(cluster, kubectl, balanced):
     address = wait_for_address(kubectl, balanced, POOL)
-    assert {ask(cluster, address) for _ in range(20)} == {"web-1", "web-2"}
+    wait_until(lambda: {ask(cluster, address) for _ in range(20)} == {"web-1", "web-2"}, what="both servers to answer",
+               deadline_s=WITHIN_S, interval_s=0.2)
     assert enabled(cluster) == ["dns", f"metallb:{POOL}"]
     assert f"add-ons:     dns, metallb:{POOL}\n" in labsupport("status", "--name", cluster.name).stdout
 
@@ -102,6 +103,7 @@ def test_the_names_are_those_of_microk8s(kubectl, balanced):
 
 def test_one_node_answers_arp_for_the_address_and_its_speaker_says_so(cluster, kubectl, balanced):
     address = wait_for_address(kubectl, balanced, POOL)
+    wait_until(lambda: answering(cluster, address), what=f"a node to answer for {address}", deadline_s=WITHIN_S)
     (node,) = answering(cluster, address)
     (status,) = kubectl.get("servicel2statuses", "-n", "metallb-system")["items"]
     assert (status["status"]["node"], status["status"]["serviceName"]) == (node, balanced)
@@ -109,6 +111,32 @@ def test_one_node_answers_arp_for_the_address_and_its_speaker_says_so(cluster, k
 
 def test_nobody_answers_for_an_address_that_no_service_has(cluster, balanced):
     assert answering(cluster, "10.0.0.209") == set()
+
+
+@pytest.mark.parametrize("node", ["node1", "node2"])
+def test_with_the_policy_local_the_servers_node_answers_and_the_client_is_seen(cluster, kubectl, balanced, node):
+    name = f"local-{node}"
+    kubectl.apply(server(name, node, app=name), service(name, type="LoadBalancer", externalTrafficPolicy="Local"))
+    try:
+        kubectl.wait_ready(name)
+        address = wait_for_address(kubectl, name, POOL)
+        wait_until(lambda: answering(cluster, address) == {node}, what=f"{node} to answer for {address}",
+                   deadline_s=WITHIN_S, interval_s=0.2)
+        wait_until(lambda: ask(cluster, address, "clientip"), what="kube-proxy to let the server answer",
+                   deadline_s=WITHIN_S, interval_s=0.2)
+        assert ask(cluster, address, "clientip").startswith("10.0.0.100:")
+    finally:
+        kubectl.delete(f"service/{name}", f"pod/{name}")
+
+
+def test_with_session_affinity_a_client_stays_with_its_server(cluster, kubectl, balanced):
+    address = wait_for_address(kubectl, balanced, POOL)
+    kubectl("patch", "service", balanced, "-p", '{"spec": {"sessionAffinity": "ClientIP"}}')
+    try:
+        wait_until(lambda: len({ask(cluster, address) for _ in range(20)}) == 1, what="one server to answer",
+                   deadline_s=WITHIN_S)
+    finally:
+        kubectl("patch", "service", balanced, "-p", '{"spec": {"sessionAffinity": "None"}}')
 
 
 @pytest.mark.timeout(120)  # a stopped node is noticed after some seconds, and started again
