@@ -9,6 +9,7 @@ import pytest
 from kube import Kubectl, pod, server, service
 
 from labsupport.cluster import Cluster
+from labsupport.cluster.node_files import CNI_FOLDER
 from labsupport.waiting import wait_until
 
 COUNTER = """
@@ -101,6 +102,28 @@ def test_pods_of_one_node_meet_in_its_forward_hook(cluster, kubectl, addresses):
 def test_kube_proxy_has_the_mode_that_was_asked_for(cluster):
     rules = cluster.run("iptables-save -t nat", on="node1", echo=False).check().stdout
     assert "-A KUBE-SERVICES" in rules
+
+
+@pytest.mark.parametrize("machine", ["", "node1", "node2"])
+def test_every_machine_has_upstreams_cni_plugins(cluster, machine):
+    ask = "echo '{\"cniVersion\": \"1.1.0\"}' | CNI_COMMAND=VERSION"
+    for name in ("bridge", "host-local", "loopback", "portmap", "ptp"):
+        call = f"{ask} {CNI_FOLDER}/{name}"
+        said = cluster.run(call, on=machine, echo=False) if machine else cluster.lab.run(call, echo=False)
+        assert "1.1.0" in json.loads(said.check().stdout)["supportedVersions"]
+
+
+def test_containerd_runs_a_plugin_of_ones_own_from_the_same_folder(cluster, kubectl):
+    folder, conflist = f"{CNI_FOLDER}/own", "/etc/cni/net.d/05-own.conflist"
+    cluster.run(f"printf '#!/bin/sh\\ntouch /run/own-plugin\\nexec {CNI_FOLDER}/ptp\\n' > {folder}; chmod +x {folder}; "
+                f"sed 's/\"ptp\"/\"own\"/' /etc/cni/net.d/10-ptp.conflist > {conflist}", on="node2", echo=False).check()
+    try:
+        kubectl.apply(pod("with-own-plugin", node="node2"))
+        kubectl.wait_ready("with-own-plugin")
+        cluster.run("rm /run/own-plugin", on="node2", echo=False).check()
+        kubectl("delete", "pod", "with-own-plugin", "--now")
+    finally:
+        cluster.run(f"rm -f {folder} {conflist} /run/own-plugin", on="node2", echo=False).check()
 
 
 def test_the_name_of_a_pod_becomes_the_name_of_its_network(cluster, addresses):
