@@ -20,7 +20,7 @@ from labsupport.errors import GradingError
 
 MAX_FILE_BYTES = 10 << 20
 _NUMBER = re.compile(r"\d\d(?=-)")
-_OPENS_CLUSTER = re.compile(r"""\bopen_cluster\(["']([a-z0-9-]+)["']\)""")
+_OPENS_CLUSTER = re.compile(r"""\bopen_cluster\(["']([a-z0-9-]+)["'](?:, own=True)?\)""")
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,13 @@ def test_a_notebook_needs_a_cluster_if_its_setup_opens_one(notebook: CourseNoteb
     assert (notebook.namespace, course.namespace) == (cluster_sample.NAMESPACE, "")
 
 
+def test_one_that_wants_a_cluster_of_its_own_is_graded_like_others(tmp_path: Path) -> None:
+    setup = cluster_sample.SETUP.replace('")', '", own=True)')
+    cells = [cell | {"source": setup} if cell["id"] == "setup" else cell for cell in cluster_sample.cells()]
+    read = load_course_notebook(sample.write(tmp_path / cluster_sample.NAME, cells))
+    assert read.namespace == cluster_sample.NAMESPACE
+
+
 @pytest.mark.parametrize(("cell", "source"), [
     ("setup", "from labsupport.lesson import open_cluster\nname = 'x'\ncluster = open_cluster(name)"),
     ("lesson", 'cluster = open_cluster("another")'),
