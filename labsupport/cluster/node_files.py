@@ -107,8 +107,10 @@ def containerd_environment(plan: NodePlan) -> list[str]:
     proxy = f"http://{numbers.CONTROL_PLANE_ADDRESS}:{PORT}"
     folders = [str(plan.programs[name].parent) for name in ("containerd", "runc")]
     variables = [f"PATH={':'.join([*folders, SYSTEM_PATH])}", f"HTTP_PROXY={proxy}", f"HTTPS_PROXY={proxy}",
-                 f"LABSUPPORT_RUNC={plan.programs['runc']}",
-                 f"LABSUPPORT_RUNC_CONTROLLERS={' '.join(plan.controllers)}"]
+                 f"LABSUPPORT_RUNC={plan.programs['runc']}"]
+    if plan.controllers:
+        variables += [f"LABSUPPORT_RUNC_CGROUP=/{plan.name}",
+                      f"LABSUPPORT_RUNC_CONTROLLERS={' '.join(plan.controllers)}"]
     return variables if plan.seccomp else [*variables, "LABSUPPORT_RUNC_WITHOUT_SECCOMP=1"]
 
 
@@ -124,8 +126,7 @@ def kubelet_configuration(plan: NodePlan) -> dict[str, object]:
         "tlsCertFile": f"{KUBERNETES}/kubelet.crt",
         "tlsPrivateKeyFile": f"{KUBERNETES}/kubelet.key",
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{plan.name}",
-        "cgroupsPerQOS": False,  # limits are those of containers, with whichever controllers there are
+        "cgroupsPerQOS": False,  # it would need all controllers; containers are limited with those that there are
         "enforceNodeAllocatable": [],
         "failCgroupV1": False,
         "failSwapOn": False,

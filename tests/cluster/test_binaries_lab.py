@@ -1,4 +1,4 @@
-"""labsupport's own two programs: what holds a pod's namespaces, and what makes containers start without cgroups."""
+"""labsupport's own two programs: what holds a pod's namespaces, and what makes containers start in a lab."""
 
 from __future__ import annotations
 
@@ -88,6 +88,24 @@ def test_a_new_container_loses_what_the_kernel_would_refuse(wrapper: Wrapper, bu
     assert spec["mounts"][0]["options"] == ["nosuid", "mode=0620"]
     assert spec["mounts"][1:] == SPEC["mounts"][1:]
     assert [path.name for path in bundle.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize(("controllers", "kept"), [
+    ("cpu memory pids", {"cpu": {"quota": 20000}, "memory": {"limit": EXACT}, "pids": {"limit": 7},
+                         "unified": {"memory.oom.group": "1"}}),
+    ("cpu", {"cpu": {"quota": 20000}, "unified": {}}),
+    ("pids memory", {"memory": {"limit": EXACT}, "pids": {"limit": 7}, "unified": {"memory.oom.group": "1"}}),
+])
+def test_limits_stay_that_have_a_controller(wrapper: Wrapper, bundle: Path, monkeypatch: pytest.MonkeyPatch,
+                                            controllers: str, kept: dict[str, object]) -> None:
+    wanted = SPEC["linux"]["resources"] | {
+        "cpu": {"quota": 20000, "cpus": "0-1", "mems": "0"}, "pids": {"limit": 7}, "hugepageLimits": [],
+        "unified": {"memory.oom.group": "1", "hugetlb.2MB.max": "0"}}
+    (bundle / "config.json").write_text(json.dumps({"linux": SPEC["linux"] | {"resources": wanted}}))
+    monkeypatch.setenv("LABSUPPORT_RUNC_CGROUP", "/node1")
+    monkeypatch.setenv("LABSUPPORT_RUNC_CONTROLLERS", controllers)
+    wrapper("create", "--bundle", str(bundle), "c1")
+    assert config(bundle)["linux"] == SPEC["linux"] | {"cgroupsPath": "/node1/kubepods/pod1/c1", "resources": kept}
 
 
 def test_what_other_programs_find_in_the_file_stays_readable(wrapper: Wrapper, bundle: Path) -> None:

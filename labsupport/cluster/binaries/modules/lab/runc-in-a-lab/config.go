@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,7 +59,7 @@ func fitting(config []byte, there ids, lowestOOMScoreAdj int64) ([]byte, error) 
 		return nil, err
 	}
 	if linux, ok := spec["linux"].(object); ok {
-		limit(linux, controllers())
+		limit(linux, os.Getenv(cgroupVariable), strings.Fields(os.Getenv(controllersVariable)))
 		if os.Getenv(noSeccompVariable) != "" {
 			delete(linux, "seccomp")
 		}
@@ -82,9 +83,12 @@ func fitting(config []byte, there ids, lowestOOMScoreAdj int64) ([]byte, error) 
 	return changed.Bytes(), err
 }
 
-// limit leaves of the limits those that have a controller. Rules for devices need a right that no lab has (bpf(2)).
-func limit(linux object, controllers []string) {
-	if len(controllers) == 0 {
+// limit moves the container's cgroup into the node's, and leaves of its limits those that have a controller. Rules for
+// devices go as well: they need a right that no lab has (bpf(2)).
+func limit(linux object, cgroup string, controllers []string) {
+	if below, _ := linux["cgroupsPath"].(string); cgroup != "" {
+		linux["cgroupsPath"] = path.Join(cgroup, below)
+	} else {
 		delete(linux, "cgroupsPath")
 	}
 	resources, _ := linux["resources"].(object)
@@ -106,11 +110,6 @@ func limit(linux object, controllers []string) {
 		kept["unified"] = unified
 	}
 	linux["resources"] = kept
-}
-
-// controllers returns the names of the cgroup controllers that containers are limited with.
-func controllers() []string {
-	return strings.Fields(os.Getenv(controllersVariable))
 }
 
 func dropTerminalGroup(mount any) {

@@ -19,7 +19,8 @@ import (
 const (
 	runcVariable        = "LABSUPPORT_RUNC"
 	noSeccompVariable   = "LABSUPPORT_RUNC_WITHOUT_SECCOMP" // set where runc was built without libseccomp
-	controllersVariable = "LABSUPPORT_RUNC_CONTROLLERS"     // words: the controllers of cgroups; none where there are none
+	cgroupVariable      = "LABSUPPORT_RUNC_CGROUP"          // where containers get their cgroups; nothing where they get none
+	controllersVariable = "LABSUPPORT_RUNC_CONTROLLERS"     // which controllers the cgroups have, words
 )
 
 func main() {
@@ -32,7 +33,7 @@ func main() {
 	if err != nil {
 		fail(err)
 	}
-	if globals, container, asked := containerToList(os.Args[1:]); asked && len(controllers()) == 0 && list(runc, globals, container) == nil {
+	if globals, container, asked := containerToList(os.Args[1:]); asked && os.Getenv(cgroupVariable) == "" && list(runc, globals, container) == nil {
 		return
 	}
 	fail(syscall.Exec(runc, append([]string{runc}, os.Args[1:]...), os.Environ()))
