@@ -66,7 +66,7 @@ class Limits:
 
     def end(self) -> None:
         """Remove the cgroup, and end what should still be in it."""
-        if self._path.is_dir():
+        if self._place.parent and self._path.is_dir():
             _move(os.getpid(), self._place.own)  # an interrupted start may have left it in there
             (self._path / "cgroup.kill").write_text("1")
             wait_until(lambda: not _populated(self._path), what=f"{self._path} to be empty", deadline_s=GONE_WITHIN_S)

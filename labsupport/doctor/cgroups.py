@@ -115,7 +115,7 @@ def search(mount: Path, own: str) -> Place:
     above = [folder, *folder.parents]
     best = Place(folder, None, ())
     for parent in above[: above.index(mount) + 1]:
-        enabled = (parent / "cgroup.subtree_control").read_text().split()
+        enabled = read_text(str(parent / "cgroup.subtree_control")).split()
         controllers = tuple(name for name in CONTROLLERS if name in enabled)
         if len(controllers) > len(best.controllers) and _may_write(folder, parent):
             best = Place(folder, parent, controllers)
@@ -132,7 +132,7 @@ def _missing(mount: Path, controllers: tuple[str, ...]) -> str:
     lacking = [name for name in CONTROLLERS if name not in controllers]
     if not lacking:
         return ""
-    there = (mount / "cgroup.controllers").read_text().split()
+    there = read_text(str(mount / "cgroup.controllers")).split()
     elsewhere = [name for name in lacking if name not in there]
     if elsewhere:
         return f"cgroup v2 does not have {', '.join(elsewhere)} at {mount}"
@@ -141,8 +141,11 @@ def _missing(mount: Path, controllers: tuple[str, ...]) -> str:
 
 def ask_place() -> Place:
     """Find out what `claim_place` gives a process, by one that ends at once; it is in a cgroup that is gone by then."""
-    done = subprocess.run([sys.executable, "-c", _ASK], check=True, capture_output=True, text=True,
-                          timeout=4 * SYSTEMD_DEADLINE_S)
+    try:
+        done = subprocess.run([sys.executable, "-c", _ASK], check=True, capture_output=True, text=True,
+                              timeout=4 * SYSTEMD_DEADLINE_S)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Place(Path(), None, (), f"no process could be started to find out: {error}")
     controllers, missing = json.loads(done.stdout)
     return Place(Path(), None, tuple(controllers), missing)
 

@@ -41,7 +41,7 @@ def limited(name: str, *command: str, node: str = "node1"):
 
 def cgroup_of_container(cluster, mark: str) -> Path:
     """Return the cgroup of the container that sleeps for `mark` seconds, as the host sees it."""
-    (process,) = processes_of(cluster, f"^sleep {mark}$")
+    (process,) = processes_of(cluster, f"^sleep {mark} *$")
     return oracle.cgroup(process.pid)
 
 
