@@ -21,6 +21,7 @@ from labsupport.errors import GradingError
 MAX_FILE_BYTES = 10 << 20
 _NUMBER = re.compile(r"\d\d(?=-)")
 _OPENS_CLUSTER = re.compile(r"""\bopen_cluster\(["']([a-z0-9-]+)["'](?:, own=True)?\)""")
+_ENABLES = re.compile(r"""\bcluster\.enable\(["']([^"']+)["']\)""")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class CourseNotebook:
         """The Kubernetes namespace that its setup asks for; "" if the notebook has a lab and no cluster."""
         found = _OPENS_CLUSTER.search(self.cells[0].source) if self.cells else None
         return found[1] if found else ""
+
+    @cached_property
+    def addons(self) -> tuple[str, ...]:
+        """The add-ons that its setup cells enable, for a grader to enable before: student code could not."""
+        return tuple(word for cell in self.cells if cell.role == "setup" for word in _ENABLES.findall(cell.source))
 
     @property
     def possible(self) -> int:
@@ -158,6 +164,8 @@ def _faults(ids: list[str], cells: Sequence[Cell]) -> list[str]:
     faults += [f"{cell.id}: the first code cell, and no other, opens the cluster: open_cluster(\"NAME\")"
                for number, cell in enumerate(cells)
                if "open_cluster(" in cell.source and (number or not _OPENS_CLUSTER.search(cell.source))]
+    faults += [f"{cell.id}: a cell that enables an add-on needs the role 'setup': graders enable it in advance"
+               for cell in cells if _ENABLES.search(cell.source) and cell.role != "setup"]
     answered: set[str] = set()
     checked: set[str] = set()
     for cell in cells:

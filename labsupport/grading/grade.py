@@ -80,7 +80,7 @@ def _open(notebook: CourseNotebook, cluster: Cluster | None, stack: ExitStack, p
     """Start what a notebook is graded in."""
     if not notebook.namespace:
         return stack.enter_context(Jail(patience_s)), None
-    used = cluster or stack.enter_context(cluster_for_grading(say))
+    used = cluster or stack.enter_context(cluster_for_grading(say, notebook.addons))
     view = use_cluster(used, notebook.namespace)
     pool = stack.enter_context(ThreadPoolExecutor(1))
     # The setup cell would do it as well; meanwhile the kernel starts.

@@ -13,11 +13,12 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from labsupport.cluster import Cluster
+from labsupport.cluster.settings import DEFAULT_ADDONS
 from labsupport.errors import LabError
 from labsupport.waiting import wait_until
 
@@ -41,17 +42,18 @@ def folders_to_hide() -> list[Path]:
 
 
 @contextmanager
-def cluster_for_grading(say: Callable[[str], None]) -> Iterator[Cluster]:
+def cluster_for_grading(say: Callable[[str], None], addons: Sequence[str] = ()) -> Iterator[Cluster]:
     """Start a cluster of two nodes, and end it whatever happens.
 
     Args:
         say: is told of each step of the start.
+        addons: what it has besides those of every cluster; see `Cluster.enable`.
 
     Raises:
         ClusterError: it does not start; the message says why.
     """
     cluster = Cluster(f"grade-{os.getpid()}-{next(_numbers)}")
-    cluster.start(hidden=folders_to_hide(), pulls=False, idle_s=IDLE_S,
+    cluster.start(addons=(*DEFAULT_ADDONS, *addons), hidden=folders_to_hide(), pulls=False, idle_s=IDLE_S,
                   report=lambda step: say(f"starting a cluster: {step}"))
     process = os.pidfd_open(cluster.status()["pid"])
     try:

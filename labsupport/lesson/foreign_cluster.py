@@ -44,7 +44,7 @@ class ForeignCluster(NotebookCluster):
             lab.serve(foreign.proxy.serve, LOOPBACK, API_PORT)
             send(lab, {ADMIN: render_plain_kubeconfig(foreign.context)})
             offer_commands(lab, {"kubectl": foreign.kubectl})
-            super().__init__(lab, foreign.reader, namespace, undo.pop_all().close)
+            super().__init__(lab, foreign.reader, namespace, undo.pop_all().close, self._refuse_addon)
 
     def _empty_namespace(self, report: Callable[[str], None]) -> None:
         make_fresh_namespace(self._reader, self.namespace, report, foreign=True)
@@ -68,6 +68,9 @@ class ForeignCluster(NotebookCluster):
         if place:
             self._refuse(place)
         return super().command(argv, "")
+
+    def _refuse_addon(self, addon: str, _report: Callable[[str], None]) -> bool:
+        self._refuse(f"the add-on {addon}")
 
     def _refuse(self, what: str) -> NoReturn:
         raise LessonError(f"{what} is out of reach", where=f"this cluster ({self._foreign})",

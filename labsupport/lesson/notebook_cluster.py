@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,9 +17,11 @@ from labsupport.cluster.pods import name_pod_namespace
 from labsupport.cluster.reading import Reader
 from labsupport.errors import LessonError, NamespaceNotFound
 from labsupport.lesson.session import NODES
+from labsupport.lesson.steps import Steps
 from labsupport.sandbox import Lab
 from labsupport.sandbox.process import Completed
 
+Give = Callable[[str, Callable[[str], None]], bool]
 FOLDER = "/run/labsupport"
 MARK = "LABSUPPORT_NOTEBOOK"
 """The environment of everything that a notebook's cells start, so that the next run can end what goes on."""
@@ -51,6 +54,7 @@ class NotebookCluster:
         reader: reads the cluster's objects from outside of the lab.
         namespace: the notebook's Kubernetes namespace.
         let_go: called by `close`.
+        give: enables an add-on; see `Cluster.enable`.
 
     Attributes:
         lab, namespace: as above. The lab's first network namespace is the control plane's machine.
@@ -59,11 +63,13 @@ class NotebookCluster:
 
     offered = frozenset({NODES})
 
-    def __init__(self, lab: Lab, reader: Reader, namespace: str, let_go: Callable[[], None]) -> None:
+    def __init__(self, lab: Lab, reader: Reader, namespace: str, let_go: Callable[[], None],
+                 give: Give) -> None:
         self.lab = lab
         self.namespace = namespace
         self._reader = reader
         self._let_go = let_go
+        self._give = give
         self._kubeconfig = f"{FOLDER}/{namespace}/kubeconfig"
         self._variables = [f"{MARK}={namespace}"]
 
@@ -188,6 +194,21 @@ class NotebookCluster:
         if is_node(place):
             return enter_node(self.lab, place, ["env", *self._variables, *argv]), ""
         return ["env", *self._variables, f"KUBECONFIG={self._kubeconfig}", *argv], place
+
+    def enable(self, addon: str) -> None:
+        """Give the cluster an add-on, and return when it does its work.
+
+        It belongs to the whole cluster, so a notebook that enables one has a cluster of its own: `own=True`. A grader
+        reads the call in a setup cell of the course's notebook, and has enabled it before.
+
+        Args:
+            addon: "metallb:10.0.0.200-10.0.0.220"; see `labsupport.cluster.Cluster.enable`.
+
+        Raises:
+            ClusterError: there is no such add-on, or it does not work.
+        """
+        self._give(addon, Steps().say_if_late)
+        sys.stdout.write(f"The cluster has the add-on {addon}.\n")
 
     def close(self) -> None:
         """Let go of the cluster, which goes on."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import time
 
 from labsupport.cluster import Cluster
 from labsupport.cluster.backends import Choice, open_kubeconfig, open_microk8s
@@ -18,33 +17,14 @@ from labsupport.cluster.reading import Reader, connect_api
 from labsupport.errors import LessonError
 from labsupport.lesson.foreign_cluster import ForeignCluster
 from labsupport.lesson.notebook_cluster import NotebookCluster
+from labsupport.lesson.steps import Steps
 from labsupport.sandbox import Lab
 
 CLUSTER_VARIABLE = "LABSUPPORT_CLUSTER"
 """The name of the cluster that notebooks share, if it is another one than `default`."""
-PATIENCE_S = 2.0
 OWN_IDLE_S = 60.0
 """A notebook's own cluster ends so many seconds after the notebook's kernel."""
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-
-
-class Steps:
-    """Says under the cell what is being done, each step with the seconds since the first."""
-
-    def __init__(self) -> None:
-        self._begun = time.monotonic()
-        self._said = ""
-
-    def say(self, step: str) -> None:
-        """Say what begins now."""
-        self._said = step
-        sys.stdout.write(f"[{time.monotonic() - self._begun:5.1f} s] {step}\n")
-        sys.stdout.flush()
-
-    def say_if_late(self, step: str) -> None:
-        """Say, once, what goes on for so long that the reader wonders."""
-        if step != self._said and time.monotonic() - self._begun > PATIENCE_S:
-            self.say(step)
 
 
 def check_namespace(name: str) -> None:
@@ -128,7 +108,8 @@ def use_cluster(cluster: Cluster, namespace: str) -> NotebookCluster:
         ClusterError: it does not run.
     """
     lab = cluster.lab
-    return NotebookCluster(lab, Reader(connect_api(cluster.kubeconfig.read_text())), namespace, cluster.close)
+    return NotebookCluster(lab, Reader(connect_api(cluster.kubeconfig.read_text())), namespace, cluster.close,
+                           cluster.enable)
 
 
 def joined_cluster(address: str, token: str, namespace: str) -> NotebookCluster:
@@ -140,4 +121,4 @@ def joined_cluster(address: str, token: str, namespace: str) -> NotebookCluster:
     lab = Lab.join(address, token, "cluster")
     forward = lab.forward("127.0.0.1", API_PORT)
     reader = Reader(connect_api(read_admin_kubeconfig(lab), forward.address))
-    return NotebookCluster(lab, reader, namespace, lab.close)
+    return NotebookCluster(lab, reader, namespace, lab.close, give=lambda _addon, _report: False)

@@ -73,11 +73,12 @@ def open_cluster(namespace: str, *, own: bool = False, backend: str = "") -> Not
     """
     from labsupport.cluster.backends import choose  # noqa: PLC0415  (a lab without a cluster needs none of it)
     from labsupport.lesson import opening  # noqa: PLC0415
+    from labsupport.lesson.steps import Steps  # noqa: PLC0415
 
     opening.check_namespace(namespace)
     choice, joining = choose(backend, os.environ, own=own), _graded()
     _close()
-    steps = opening.Steps()
+    steps = Steps()
     cluster = (opening.joined_cluster(*joining, namespace) if joining
                else opening.chosen_cluster(choice, namespace, steps, own=own))
     try:

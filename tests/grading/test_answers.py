@@ -42,7 +42,7 @@ def open_cluster_for(notebook: CourseNotebook, stack: ExitStack) -> Cluster | No
     if not notebook.namespace:
         return None
     shared_cluster.need_programs()
-    return stack.enter_context(cluster_for_grading(lambda _step: None))
+    return stack.enter_context(cluster_for_grading(lambda _step: None, notebook.addons))
 
 
 @dataclass(frozen=True)

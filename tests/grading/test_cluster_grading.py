@@ -65,6 +65,21 @@ def of_this_process() -> list[str]:
 
 def test_a_notebook_needs_a_cluster_if_its_setup_opens_one(notebook: CourseNotebook, course: CourseNotebook) -> None:
     assert (notebook.namespace, course.namespace) == (cluster_sample.NAMESPACE, "")
+    assert notebook.addons == course.addons == ()
+
+
+def with_setup(tmp_path: Path, *more: dict[str, object]) -> Path:
+    opening = cluster_sample.SETUP.replace('")', '", own=True)')
+    return sample.write(tmp_path / cluster_sample.NAME, [sample.code("setup", opening, role="setup"), *more])
+
+
+def test_add_ons_that_its_setup_enables_are_known_before_it_runs(tmp_path: Path) -> None:
+    enabling = 'cluster.enable("metallb:10.0.0.200-10.0.0.220")'
+    notebook = load_course_notebook(with_setup(tmp_path, sample.code("pool", enabling, role="setup")))
+    assert notebook.namespace == cluster_sample.NAMESPACE
+    assert notebook.addons == ("metallb:10.0.0.200-10.0.0.220",)
+    with pytest.raises(GradingError, match="pool: a cell that enables an add-on needs the role 'setup'"):
+        load_course_notebook(with_setup(tmp_path, sample.code("pool", enabling)))
 
 
 def test_one_that_wants_a_cluster_of_its_own_is_graded_like_others(tmp_path: Path) -> None:

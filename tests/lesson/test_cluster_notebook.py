@@ -147,6 +147,7 @@ def test_objects_are_read_as_kubectl_reads_them(opened: Kernel, ask: Ask) -> Non
     ("cluster.get('pod', 'none')", "ClusterError", ["there is no pod none", f"namespace {NAMESPACE}"]),
     ("cluster.get('podz')", "ClusterError", ["'podz'", "kubectl api-resources"]),
     ("cluster.name_pod('none')", "ClusterError", ["there is no pod none"]),
+    ("cluster.enable('cheese')", "ClusterError", ["no add-on 'cheese'", "metallb"]),
     ("open_cluster('kube-system')", "LessonError", ["'kube-system'"]),
     ("open_cluster('../x')", "LessonError", ["'../x'"]),
 ])
@@ -157,6 +158,11 @@ def test_what_goes_wrong_is_said_without_our_insides(opened: Kernel, cell: str, 
         assert part in shown.traceback
     assert "File " not in shown.traceback
     assert opened.run("%%lab\necho alive").text == "alive\n"
+
+
+def test_an_add_on_can_be_enabled_from_a_cell(opened: Kernel, ask: Ask) -> None:
+    assert opened.run("cluster.enable('dns')").text == "The cluster has the add-on dns.\n"
+    assert ask("deployment", "coredns", namespace="kube-system")["status"]["availableReplicas"] == 1
 
 
 def test_two_notebooks_at_once_do_not_disturb_each_other(opened: Kernel, folders: Path, ask: Ask) -> None:
