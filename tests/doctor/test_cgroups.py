@@ -23,6 +23,7 @@ class Tree:
 
     def __init__(self, root: Path, controllers: str) -> None:
         self.root = root
+        self.closed: list[Path] = []
         self.add("/", enabled=controllers)
         (root / "cgroup.controllers").write_text(controllers + "\n")
 
@@ -31,13 +32,19 @@ class Tree:
         cgroup.mkdir(exist_ok=True)
         (cgroup / "cgroup.subtree_control").write_text(enabled + "\n")
         (cgroup / "cgroup.procs").touch()
-        self.allow(cgroup, writable=writable)
+        for file, mode in ((cgroup, 0o777), (cgroup / "cgroup.procs", 0o666)):
+            file.chmod(mode)
+        if not writable:
+            self.closed.append(cgroup)
         return cgroup
 
-    @staticmethod
-    def allow(cgroup: Path, *, writable: bool) -> None:
-        cgroup.chmod(0o777 if writable else 0o555)
-        (cgroup / "cgroup.procs").chmod(0o666 if writable else 0o444)
+    def search(self, own: str) -> Place:
+        """Search as an ordinary user, when everything is there and what is not for him is closed."""
+        for cgroup in self.closed:
+            (cgroup / "cgroup.procs").chmod(0o444)
+            cgroup.chmod(0o555)
+        with ordinary_user():
+            return search(self.root, own)
 
 
 @pytest.fixture
@@ -63,14 +70,13 @@ def ordinary_user() -> Iterator[None]:
 
 
 def test_an_ordinary_user_s_place_is_where_systemd_delegates(tree: Tree) -> None:
-    tree.allow(tree.root, writable=False)
+    tree.closed.append(tree.root)
     tree.add("/user.slice", enabled=ALL, writable=False)
     tree.add("/user.slice/user@1000.service", enabled=ALL)
     apps = tree.add("/user.slice/user@1000.service/app.slice", enabled="memory cpu pids")
     own = tree.add("/user.slice/user@1000.service/app.slice/app.scope")
-    with ordinary_user():
-        assert search(tree.root, "/user.slice/user@1000.service/app.slice/app.scope") == \
-            Place(own, apps, ("cpu", "memory", "pids"))
+    assert tree.search("/user.slice/user@1000.service/app.slice/app.scope") == Place(
+        own, apps, ("cpu", "memory", "pids"))
 
 
 def test_more_controllers_are_better_than_a_near_cgroup(tree: Tree) -> None:
@@ -81,20 +87,18 @@ def test_more_controllers_are_better_than_a_near_cgroup(tree: Tree) -> None:
 
 
 def test_a_login_session_is_of_no_use_since_it_is_root_s(tree: Tree) -> None:
-    tree.allow(tree.root, writable=False)
+    tree.closed.append(tree.root)
     tree.add("/user.slice", enabled=ALL, writable=False)
     own = tree.add("/user.slice/session-2.scope", writable=False)
-    with ordinary_user():
-        place = search(tree.root, "/user.slice/session-2.scope")
+    place = tree.search("/user.slice/session-2.scope")
     assert (place.own, place.parent, place.controllers) == (own, None, ())
     assert place.missing == "this user may not make a cgroup with cpu, memory, pids"
 
 
 def test_who_could_not_come_back_does_not_go(tree: Tree) -> None:
     tree.add("/own", writable=False)
-    with ordinary_user():
-        assert search(tree.root, "/own").parent is None
-    assert search(tree.root, "/").parent == tree.root
+    assert tree.search("/own").parent is None
+    assert tree.search("/").parent == tree.root
 
 
 def test_a_part_of_the_controllers_is_taken_and_the_rest_told(tree: Tree) -> None:
