@@ -21,6 +21,7 @@ from pathlib import Path
 
 from labsupport.cluster.folder import cluster_folder
 from labsupport.doctor.cgroups import Place
+from labsupport.errors import ClusterError
 from labsupport.waiting import wait_until
 
 MOST_CGROUPS = 10000
@@ -83,8 +84,9 @@ class Limits:
     def _make(self) -> None:
         self.end()
         for stale in self._path.parent.glob(_PREFIX + "*"):  # of clusters whose process was killed
-            if not cluster_folder(stale.name.removeprefix(_PREFIX)).running() and not _populated(stale):
-                _remove(stale)
+            with contextlib.suppress(OSError, ClusterError):  # another start was faster; or it is no cluster's
+                if not cluster_folder(stale.name.removeprefix(_PREFIX)).running() and not _populated(stale):
+                    _remove(stale)
         for folder in (self._path, self._path / "lab"):
             folder.mkdir()
         (self._path / "cgroup.max.descendants").write_text(str(MOST_CGROUPS))

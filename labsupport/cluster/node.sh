@@ -11,8 +11,9 @@ mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
 mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup
 if [ $# -gt 0 ]; then
   cgroup=/sys/fs/cgroup/$name
-  [ ! -d "$cgroup" ] || find "$cgroup" -depth -type d -exec rmdir {} + # of containers that a power cut has ended
-  mkdir "$cgroup"
+  mkdir -p "$cgroup"
+  # Of containers that a power cut has ended; the next start finds those that are ending just now.
+  find "$cgroup" -mindepth 1 -depth -type d -exec rmdir {} + 2>/dev/null || true
   [ ! -e "$cgroup/pids.max" ] || echo 2048 >"$cgroup/pids.max" # its containers' share of what the lab may have
 fi
 # Like the disk of a machine: /var/lib and /var/log stay when the node is started again.
