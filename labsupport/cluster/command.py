@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from labsupport.cluster.binaries.command import add_commands as add_binaries_commands
 from labsupport.cluster.binaries.command import build as build_programs
+from labsupport.cluster.cache import cache_folder
 from labsupport.cluster.cluster import Cluster
 from labsupport.cluster.folder import DEFAULT_NAME, running_clusters
 from labsupport.cluster.numbers import CLIENT
@@ -200,7 +201,11 @@ def env(arguments: argparse.Namespace) -> int:
 
     cluster = Cluster(arguments.name)
     cluster.status()
-    kubectl = find_programs()["kubectl"].path
+    found = find_programs().get("kubectl")
+    if found is None:
+        raise ClusterError("there is no kubectl", where=str(cache_folder()), next_step="set LABSUPPORT_CACHE as it was "
+                           "when the cluster was started, or put a kubectl on PATH")
+    kubectl = found.path
     sys.stdout.write(f"export KUBECONFIG={shlex.quote(str(cluster.kubeconfig))}\n")
     if str(kubectl.parent) not in os.environ.get("PATH", "").split(":"):
         sys.stdout.write(f"export PATH={shlex.quote(str(kubectl.parent))}:\"$PATH\"\n")

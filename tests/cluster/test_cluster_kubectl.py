@@ -72,6 +72,15 @@ def test_env_makes_kubectl_work_in_any_shell(cluster):
     assert labsupport("kubeconfig", "--name", cluster.name).stdout == cluster.kubeconfig.read_text()
 
 
+def test_env_says_so_where_it_finds_no_kubectl(cluster, tmp_path, monkeypatch):
+    monkeypatch.setenv("LABSUPPORT_CACHE", str(tmp_path))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    done = labsupport("env", "--name", cluster.name)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no kubectl" in done.stderr
+    assert "LABSUPPORT_CACHE" in done.stderr
+
+
 def test_logs_are_followed(kubectl):
     script = "n=0; while sleep 0.3; do echo line $((n+=1)); done"
     kubectl.apply(pod("clock", node="node1", command=["sh", "-c", script]))
