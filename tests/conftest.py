@@ -23,8 +23,9 @@ from labsupport.waiting import wait_until
 PR_SET_CHILD_SUBREAPER = 36
 GONE_WITHIN_S = 1.0
 STUCK_WITHIN_S = 10.0
-SEVERAL_WORKERS_NEED = 500
-"""inotify instances of one user: up to sixteen clusters at once, of 31 each."""
+ROWS = 2
+SEVERAL_WORKERS_NEED = 400
+"""inotify instances of one user: up to twelve clusters at once, of 31 each."""
 _before = pytest.StashKey[oracle.Snapshot]()
 _left = pytest.StashKey[list[str]]()
 
@@ -32,15 +33,18 @@ _left = pytest.StashKey[list[str]]()
 class _Scheduling(LoadFileScheduling):
     """What needs a cluster runs one after the other where a user's inotify instances do not last for several.
 
-    Otherwise each notebook with a cluster runs beside the others, and beside the tests of clusters.
+    Otherwise notebooks with a cluster run in two rows, beside the row of the tests of clusters: more clusters at once
+    would make each other late.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
-        notebook = next((name for name in shared_cluster.notebooks() if name in nodeid), "")
-        if notebook and shared_cluster.inotify_instances() >= SEVERAL_WORKERS_NEED:
-            return notebook
-        return "clusters" if notebook or "test_cluster_" in file or "test_images_containerd" in file else file
+        notebooks = shared_cluster.notebooks()
+        row = next((number % ROWS for number, name in enumerate(notebooks) if name in nodeid), None)
+        if row is not None and shared_cluster.inotify_instances() >= SEVERAL_WORKERS_NEED:
+            return f"notebooks with clusters, row {row}"
+        is_cluster_test = "test_cluster_" in file or "test_images_containerd" in file
+        return "clusters" if row is not None or is_cluster_test else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:

@@ -22,7 +22,7 @@ from labsupport.sandbox import Lab
 
 CLUSTER_VARIABLE = "LABSUPPORT_CLUSTER"
 """The name of the cluster that notebooks share, if it is another one than `default`."""
-OWN_IDLE_S = 60.0
+OWN_IDLE_S = 20.0
 """A notebook's own cluster ends so many seconds after the notebook's kernel."""
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 

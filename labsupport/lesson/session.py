@@ -61,7 +61,7 @@ def open_cluster(namespace: str, *, own: bool = False, backend: str = "") -> Not
     Args:
         namespace: the notebook's Kubernetes namespace. Everything in it that an earlier run left is deleted.
         own: give the notebook a fresh embedded cluster of its own instead, which nobody else uses: for lessons that
-            change nodes or what belongs to the whole cluster. It ends a minute after the notebook's kernel.
+            change nodes or what belongs to the whole cluster. It ends soon after the notebook's kernel.
         backend: "embedded", "microk8s" or "kubeconfig"; "" leaves it to the environment variable LABSUPPORT_BACKEND,
             and without that it is "embedded".
 
