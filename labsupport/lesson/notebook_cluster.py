@@ -198,14 +198,16 @@ class NotebookCluster:
     def enable(self, addon: str) -> None:
         """Give the cluster an add-on, and return when it does its work.
 
-        It belongs to the whole cluster, so a notebook that enables one has a cluster of its own: `own=True`. A grader
-        reads the call in a setup cell of the course's notebook, and has enabled it before.
+        It belongs to the whole cluster, so a notebook that enables one has a cluster of its own: `own=True`. With one
+        that others made, the cell is skipped: it begins with `%%needs nodes`. A grader reads the call in a setup cell
+        of the course's notebook, and has enabled it before.
 
         Args:
             addon: "metallb:10.0.0.200-10.0.0.220"; see `labsupport.cluster.Cluster.enable`.
 
         Raises:
             ClusterError: there is no such add-on, or it does not work.
+            LessonError: labsupport did not make this cluster.
         """
         self._give(addon, Steps().say_if_late)
         sys.stdout.write(f"The cluster has the add-on {addon}.\n")

@@ -46,14 +46,16 @@ def chosen_cluster(choice: Choice, namespace: str, steps: Steps, *, own: bool = 
         choice: what the notebook or its environment has chosen.
         namespace: the notebook's.
         steps: is told what takes long.
-        own: whether the notebook needs a cluster of its own.
+        own: whether an embedded cluster has to be the notebook's own. A foreign one never is: there the notebook has
+            its Kubernetes namespace, and skips what touches nodes or the whole cluster.
 
     Raises:
         ClusterError: there is no cluster of it that can be used; all faults at once.
     """
-    which = f"{choice.backend}, the notebook's own" if own else choice.backend
+    embedded = choice.backend == EMBEDDED
+    which = f"{choice.backend}, the notebook's own" if embedded and own else choice.backend
     sys.stdout.write(f"Cluster: {which} ({choice.reason}).\n")
-    if choice.backend == EMBEDDED:
+    if embedded:
         return (own_cluster if own else shared_cluster)(namespace, steps)
     open_foreign = open_microk8s if choice.backend == MICROK8S else open_kubeconfig
     foreign = open_foreign(namespace, os.environ, steps.say_if_late)

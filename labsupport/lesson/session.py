@@ -60,8 +60,9 @@ def open_cluster(namespace: str, *, own: bool = False, backend: str = "") -> Not
 
     Args:
         namespace: the notebook's Kubernetes namespace. Everything in it that an earlier run left is deleted.
-        own: give the notebook a fresh embedded cluster of its own instead, which nobody else uses: for lessons that
-            change nodes or what belongs to the whole cluster. It ends soon after the notebook's kernel.
+        own: if the cluster is an embedded one, give the notebook a fresh one of its own instead, which nobody else
+            uses: for lessons that change nodes or what belongs to the whole cluster, in cells that begin with
+            `%%needs nodes`. It ends soon after the notebook's kernel.
         backend: "embedded", "microk8s" or "kubeconfig"; "" leaves it to the environment variable LABSUPPORT_BACKEND,
             and without that it is "embedded".
 
@@ -76,7 +77,7 @@ def open_cluster(namespace: str, *, own: bool = False, backend: str = "") -> Not
     from labsupport.lesson.steps import Steps  # noqa: PLC0415
 
     opening.check_namespace(namespace)
-    choice, joining = choose(backend, os.environ, own=own), _graded()
+    choice, joining = choose(backend, os.environ), _graded()
     _close()
     steps = Steps()
     cluster = (opening.joined_cluster(*joining, namespace) if joining

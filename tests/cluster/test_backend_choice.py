@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from labsupport.cluster.backends import choose
-from labsupport.cluster.backends.choice import BACKENDS, Choice
+from labsupport.cluster.backends.choice import Choice
 from labsupport.cluster.backends.faults import raise_all
 from labsupport.cluster.backends.foreign import takes_pods
 from labsupport.cluster.backends.foreign_images import OWN, PUBLIC, choose_images
@@ -22,12 +22,6 @@ from labsupport.errors import ClusterError
 ])
 def test_the_notebook_comes_before_the_environment(wanted, environment, backend, reason):
     assert choose(wanted, environment) == Choice(backend, reason)
-
-
-def test_a_notebook_that_breaks_its_cluster_never_gets_a_foreign_one():
-    for backend in BACKENDS:
-        assert choose("", {"LABSUPPORT_BACKEND": backend}, own=True).backend == "embedded"
-    assert "not microk8s: this notebook changes" in choose("microk8s", {}, own=True).reason
 
 
 @pytest.mark.parametrize(("wanted", "environment", "where"), [

@@ -14,6 +14,7 @@ import shared_cluster
 from kernel import Kernel
 
 from labsupport.cluster import Cluster
+from labsupport.cluster.folder import running_clusters
 from labsupport.grading.course import load_course_notebook
 from labsupport.grading.reference import run_notebook
 from labsupport.lesson.opening import CLUSTER_VARIABLE
@@ -21,6 +22,7 @@ from labsupport.waiting import wait_until
 
 NOTEBOOKS = Path(__file__).parent.parent.parent / "notebooks"
 OPENING = 'from labsupport.lesson import check, open_cluster\ncluster = open_cluster("foreign-lesson")'
+OPENING_OWN = OPENING.replace('")', '", own=True)')
 SKIPPED = re.compile(r"Skipped: this cell needs the nodes of the cluster, and this one \(kubeconfig, context \S+\) ")
 
 
@@ -52,13 +54,15 @@ def kernel(embedded: Cluster, lasting_clusters: set[int]) -> Iterator[Kernel]:
             lasting_clusters.remove(started.pid)
 
 
-def test_the_choice_and_what_it_means_are_said(kernel: Kernel) -> None:
-    said = kernel.run(OPENING).text.splitlines()
+@pytest.mark.parametrize("opening", [OPENING_OWN, OPENING])
+def test_the_choice_and_what_it_means_are_said(kernel: Kernel, opening: str) -> None:
+    said = kernel.run(opening).text.splitlines()
     assert said[0] == "Cluster: kubeconfig (LABSUPPORT_BACKEND names it)."
     assert re.match(r"The context labsupport-\S+ gives no access to the kernels of its nodes: .* are skipped\. "
                     r"Pods use the images lab\.local/agnhost:1\.0 and lab\.local/tools:1\.0\.", said[1])
     assert said[-1].startswith("The cluster runs: node1, node2. ")
     assert re.match(r"<cluster of kubeconfig, context \S+; namespace foreign-lesson>", kernel.run("cluster").plain[0])
+    assert not [folder for folder in running_clusters() if folder.name.endswith("-foreign-lesson")]
 
 
 def test_kubectl_works_in_a_lab_that_has_no_credentials(kernel: Kernel) -> None:
@@ -90,6 +94,7 @@ def test_cells_that_need_the_nodes_are_skipped_and_say_so(kernel: Kernel, cell: 
     ("cluster.name_pod('web')", "LessonError: the network namespace of the pod web", "%%needs nodes"),
     ("%%needs node\n1", "LessonError: there is no such line as %%needs node", "%%needs nodes"),
     ("cluster.offers('kernels')", "LessonError: no cluster offers 'kernels'", "nodes"),
+    ("cluster.enable('dns')", "LessonError: the add-on dns is out of reach", "%%needs nodes"),
     ("cluster.image('nginx')", "LessonError: a cluster has no image 'nginx'", "agnhost, tools"),
     ("open_cluster('foreign-lesson', backend='kind')", "ClusterError: there is no backend 'kind'", "microk8s"),
 ])
@@ -127,8 +132,6 @@ def test_nothing_is_left_when_the_kernel_is_killed(foreign: None, tmp_path: Path
 @pytest.mark.parametrize("name", shared_cluster.notebooks())
 def test_a_notebook_runs_to_its_end_and_says_what_it_skips(foreign: None, name: str) -> None:
     notebook = load_course_notebook(NOTEBOOKS / f"{name}.ipynb")
-    if not notebook.namespace:
-        pytest.skip("it has a cluster of its own, whatever the environment says")
     shown = {cell.id: "".join(str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
                               for output in outputs)
              for cell, (_, outputs) in zip(notebook.cells, run_notebook(notebook), strict=True)}

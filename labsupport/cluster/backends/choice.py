@@ -27,7 +27,7 @@ class Choice:
     reason: str
 
 
-def choose(wanted: str, environment: Mapping[str, str], *, own: bool = False) -> Choice:
+def choose(wanted: str, environment: Mapping[str, str]) -> Choice:
     """Choose a backend: the one that the notebook names, or else the environment, or else the embedded one.
 
     What else is on this machine does not matter: a notebook that runs for everybody the same way should not find itself
@@ -36,7 +36,6 @@ def choose(wanted: str, environment: Mapping[str, str], *, own: bool = False) ->
     Args:
         wanted: a backend, or "".
         environment: of the notebook's kernel.
-        own: whether the notebook needs a cluster of its own, which it may break; no foreign one is that.
 
     Raises:
         ClusterError: there is no such backend.
@@ -47,9 +46,6 @@ def choose(wanted: str, environment: Mapping[str, str], *, own: bool = False) ->
         where = "the call of open_cluster" if wanted else f"the environment variable {VARIABLE}"
         raise ClusterError(f"there is no backend {backend!r}", where=where, expected=", ".join(BACKENDS),
                            next_step=f"choose one of these, or none: then it is {EMBEDDED}")
-    if own:
-        other = "" if backend == EMBEDDED else f"not {backend}: "
-        return Choice(EMBEDDED, f"{other}this notebook changes what all users of a cluster share")
     if wanted:
         return Choice(backend, "the notebook names it")
     return Choice(backend, f"{VARIABLE} names it" if named else f"the default; {VARIABLE} chooses another")
