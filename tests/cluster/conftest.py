@@ -66,7 +66,7 @@ def cluster(programs: dict[str, Path], lasting_clusters: set[int]) -> Iterator[C
 @pytest.fixture(scope="module")
 def nftables_cluster(programs: dict[str, Path], lasting_clusters: set[int]) -> Iterator[Cluster]:
     """Two nodes without DNS, whose kube-proxy uses nftables, for all tests of a file."""
-    with _lasting(lasting_clusters, proxy_mode="nftables", dns=False) as shared:
+    with _lasting(lasting_clusters, proxy_mode="nftables", addons=()) as shared:
         yield shared
 
 

@@ -144,7 +144,7 @@ def test_the_lab_sees_its_own_cgroups_only(cluster, needs):
 @SLOW
 def test_no_cgroup_is_left_after_a_stop_nor_after_a_kill_and_the_next_start(new_cluster, new_kubectl):
     cluster, other = new_cluster(), new_cluster()
-    cluster.start(nodes=1, dns=False)
+    cluster.start(nodes=1, addons=())
     if not cluster.status()["limits"]:
         pytest.skip(cluster.status()["limits_missing"])
     kubectl = new_kubectl(cluster)
@@ -156,7 +156,7 @@ def test_no_cgroup_is_left_after_a_stop_nor_after_a_kill_and_the_next_start(new_
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not cluster.folder.running() and (not top.exists() or "populated 0" in (
         top / "cgroup.events").read_text()), what="the cluster to end", deadline_s=5)
-    other.start(nodes=1, dns=False)
+    other.start(nodes=1, addons=())
     last = cluster_cgroup(other)
     assert not top.exists()
     other.stop()
