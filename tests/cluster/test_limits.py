@@ -92,7 +92,7 @@ def test_a_lab_that_does_not_start_leaves_this_process_where_it_was(place: Place
 
 def test_without_a_place_the_lab_lives_where_this_process_does() -> None:
     limits = Limits(NAME, Place(Path("/nowhere"), None, (), "for a reason"), 0)
-    with limits.root_of_labs(), Lab() as lab:
+    with limits.root_of_labs(), Lab():
         assert oracle.cgroup(agent().pid) == oracle.cgroup(os.getpid())
     limits.end()
     assert (limits.controllers, limits.missing) == ((), "for a reason")
