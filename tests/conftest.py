@@ -70,7 +70,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     shared_cluster.stop()
     left = [f"process {process.pid}: {process.command_line}" for process in _left_below(os.getpid())]
-    left += oracle.Snapshot().changes(before)
+    left += oracle.Snapshot().changes(before, alone=True)
     session.config.stash[_left] = left
     if left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

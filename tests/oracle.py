@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -176,6 +177,10 @@ def lab_sockets(client_pid: int | None = None) -> list[str]:
     return sorted({word for word in words if word.startswith(start)})
 
 
+_OF_OTHER_TESTS = re.compile(r"/tmp/labsupport-(\d+|api-\w+|\w{8})")
+"""Folders of clusters and of those who use them, which tests that run at the same time make and remove."""
+
+
 def lab_files() -> set[str]:
     """Return what lies about in the host's folders for passing things and is called after labsupport."""
     return {
@@ -241,11 +246,18 @@ class Snapshot:
     rules: set[str] = field(default_factory=host_rules)
     files: set[str] = field(default_factory=lab_files)
 
-    def changes(self, before: Snapshot) -> list[str]:
-        """Return what differs from an earlier snapshot, a line each."""
+    def changes(self, before: Snapshot, *, alone: bool = False) -> list[str]:
+        """Return what differs from an earlier snapshot, a line each.
+
+        Args:
+            before: the earlier one.
+            alone: whether no other tests run at the same time.
+        """
         lines = []
         for name in ("links", "mounts", "rules", "files"):
             now, then = getattr(self, name), getattr(before, name)
+            if name == "files" and not alone:
+                now, then = ({file for file in files if not _OF_OTHER_TESTS.fullmatch(file)} for files in (now, then))
             lines += [f"{name}: new: {entry}" for entry in sorted(now - then)]
             lines += [f"{name}: gone: {entry}" for entry in sorted(then - now)]
         return lines

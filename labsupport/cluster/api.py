@@ -111,8 +111,8 @@ class Api:
                 connection.sock = self._secure(stream)
                 headers = {"Accept": accept} | ({"Content-Type": kind} if kind else {})
                 connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
-                answer = connection.getresponse()
-                text = answer.read(LONGEST_ANSWER_BYTES + 1)
+                with contextlib.closing(connection.getresponse()) as answer:
+                    text = answer.read(LONGEST_ANSWER_BYTES + 1)
             if len(text) > LONGEST_ANSWER_BYTES:
                 raise ConnectionError(f"an answer of more than {LONGEST_ANSWER_BYTES >> 20} MiB")
             is_json = "json" in (answer.getheader("Content-Type") or "")

@@ -16,8 +16,10 @@ LABEL = "app=many"
 
 @pytest.mark.timeout(300)
 def test_ninety_pods_run_on_two_nodes_each_with_an_address_of_its_own(cluster, kubectl):
-    names = [f"many-{number}" for number in range(COUNT)]
-    kubectl.apply(*(pod(name, labels={"app": "many"}) for name in names))
+    template = pod("many", labels={"app": "many"})
+    kubectl.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "many"},
+                   "spec": {"replicas": COUNT, "selector": {"matchLabels": {"app": "many"}},
+                            "template": {"metadata": template["metadata"], "spec": template["spec"]}}})
     try:
         wait_until(lambda: ready(kubectl) == COUNT, what=f"{COUNT} pods to be Ready", deadline_s=200, interval_s=1)
         pods = kubectl.get("pods", "-l", LABEL)["items"]
@@ -29,7 +31,7 @@ def test_ninety_pods_run_on_two_nodes_each_with_an_address_of_its_own(cluster, k
         last = pods[-1]["metadata"]["name"]
         kubectl("exec", last, "--", "ping", "-c", "1", "-W", "5", pods[0]["status"]["podIP"])
     finally:
-        kubectl.delete("pods", "-l", LABEL)
+        kubectl.delete("deployment", "many")
     wait_until(lambda: not kubectl.get("pods", "-l", LABEL)["items"], what="all pods to be gone", deadline_s=100,
                interval_s=1)
     assert [part["name"] for part in cluster.status()["components"] if part["restarts"]] == []

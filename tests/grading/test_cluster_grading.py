@@ -181,6 +181,7 @@ def test_its_outputs_are_the_same_whether_the_cluster_runs_or_not(notebook: Cour
     cells = tuple(cell for cell in graft(notebook, cluster_sample.GOOD).cells if cell.id not in {"lesson"})
     results = execute(CourseNotebook(notebook.path, cells), RULES)
     (setup,) = results["setup"][1]
-    assert setup["text"] == ("The cluster runs: node1, node2. kubectl in this notebook uses the namespace "
+    assert setup["text"] == ("Cluster: embedded (the default; LABSUPPORT_BACKEND chooses another).\n"
+                             "The cluster runs: node1, node2. kubectl in this notebook uses the namespace "
                              f"{cluster_sample.NAMESPACE}, which is empty.\n")
     assert "done, 3 points" in results["pod-check"][1][0]["data"]["text/plain"]
