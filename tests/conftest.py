@@ -91,14 +91,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _left_below(ancestor: int, *, without: Collection[int] = ()) -> list[oracle.Process]:
     """Return the processes of labs that are still there after the time in which they must be gone.
 
-    One in state D waits in the kernel, where not even SIGKILL reaches it: it gets more time.
+    One in state D waits in the kernel, where not even SIGKILL reaches it, and one in state R for a processor, which
+    clusters of other tests keep busy: they get more time.
     """
     def left() -> list[oracle.Process]:
         return oracle.lab_processes_below(ancestor, without=without)
 
     try:
-        wait_until(lambda: all(process.state != "D" for process in left()), what="the kernel to let go of the labs",
-                   deadline_s=STUCK_WITHIN_S)
+        wait_until(lambda: all(process.state not in ("D", "R") for process in left()), deadline_s=STUCK_WITHIN_S,
+                   what="the kernel to let go of the labs")
         wait_until(lambda: not left(), what="the labs to be gone", deadline_s=GONE_WITHIN_S, interval_s=0.02)
     except WaitTimeout:
         return left()
