@@ -39,6 +39,7 @@ PACKAGES = {
     "tar": "tar",
     "tcpdump": "tcpdump",
     "util-linux": "ipcs mountpoint",
+    "wget": "wget",
 }
 """Debian package -> its programs that the image has."""
 
