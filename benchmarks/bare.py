@@ -23,6 +23,7 @@ from pathlib import Path
 
 from benchmarks.processes import descendants
 from labsupport.cluster import control_plane, numbers
+from labsupport.cluster.addons.dns import NAMESPACE as DNS_NAMESPACE
 from labsupport.cluster.addons.dns import dns_manifests
 from labsupport.cluster.node import wire_script
 from labsupport.cluster.node_files import NodePlan, containerd_environment, link_cni_programs, node_files
@@ -147,7 +148,7 @@ def _commands(programs: Mapping[str, Path], plans: Sequence[NodePlan], *, with_d
         yield "dns", "set -e\n" + "".join(
             _request("PATCH", f"{path}?fieldManager=bare&force=true", manifest)
             for path, manifest in dns_manifests("").items())
-        yield "await-dns", _exec([*wait, "--for=jsonpath={.status.availableReplicas}=1", "--namespace", dns.NAMESPACE,
+        yield "await-dns", _exec([*wait, "--for=jsonpath={.status.availableReplicas}=1", "--namespace", DNS_NAMESPACE,
                                   "deployment/coredns"])
 
 
