@@ -15,9 +15,9 @@ from labsupport.sandbox.process import Process
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 STEADY_AFTER_S = 60.0
 FAILING_AFTER_ENDS, FAILING_FOR_S = 3, 10.0
-# A learner's machine has less memory to spare than time: collected this often, two nodes take 90 MB less, and start as
-# fast. Every component is a Go program.
-COLLECT_OFTEN = "GOGC=25"
+# A learner's machine has less memory to spare than time: collected this often, two nodes take 120 MB less, and start
+# half a second later. Every component is a Go program.
+COLLECT_OFTEN = "GOGC=10"
 
 
 @dataclass(frozen=True)

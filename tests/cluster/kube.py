@@ -21,7 +21,7 @@ from labsupport.cluster import Cluster
 
 TOOLS, AGNHOST = "lab.local/tools:1.0", "lab.local/agnhost:1.0"
 PROGRAM = str(Path(sys.executable).with_name("labsupport"))
-DEADLINE_S = 30.0
+DEADLINE_S = 50.0
 Manifest = dict[str, Any]
 
 
@@ -64,7 +64,7 @@ class Kubectl:
 
     def wait_ready(self, *pods: str) -> None:
         """Wait until pods are Ready."""
-        self("wait", "--for=condition=Ready", "--timeout=25s", *(f"pod/{name}" for name in pods))
+        self("wait", "--for=condition=Ready", "--timeout=40s", *(f"pod/{name}" for name in pods))
 
     def delete(self, *arguments: str) -> None:
         """Delete objects at once."""
