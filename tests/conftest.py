@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 
 import oracle
 import pytest
@@ -26,6 +27,11 @@ STUCK_WITHIN_S = 10.0
 ROWS = 2
 SEVERAL_WORKERS_NEED = 400
 """inotify instances of one user: up to twelve clusters at once, of 31 each."""
+ONCE = ("browser/", "unit/", "views/", "grading/test_cluster_grading", "lesson/test_cluster_", "cluster/test_backend_",
+        "cluster/test_cluster_backends", "cluster/test_cluster_many_pods", "cluster/test_cluster_metallb",
+        "cluster/test_cluster_service_picture", "cluster/test_cluster_walk", "cluster/test_images_layers")
+"""Files with tests that find the same whoever runs them: pure calculations, and what happens inside of a cluster, where
+everybody is root."""
 _before = pytest.StashKey[oracle.Snapshot]()
 _left = pytest.StashKey[list[str]]()
 
@@ -33,18 +39,20 @@ _left = pytest.StashKey[list[str]]()
 class _Scheduling(LoadFileScheduling):
     """What needs a cluster runs one after the other where a user's inotify instances do not last for several.
 
-    Otherwise notebooks with a cluster run in two rows, beside the row of the tests of clusters: more clusters at once
-    would make each other late.
+    Otherwise notebooks with a cluster run in two rows, beside the rows of the other tests with clusters: more clusters
+    at once would make each other late.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)
         notebooks = shared_cluster.notebooks()
         row = next((number % ROWS for number, name in enumerate(notebooks) if name in nodeid), None)
-        if row is not None and shared_cluster.inotify_instances() >= SEVERAL_WORKERS_NEED:
+        several = shared_cluster.inotify_instances() >= SEVERAL_WORKERS_NEED
+        if row is not None and several:
             return f"notebooks with clusters, row {row}"
-        is_cluster_test = "test_cluster_" in file or "test_images_containerd" in file
-        return "clusters" if row is not None or is_cluster_test else file
+        if row is None and "test_cluster_" not in file and "test_images_containerd" not in file:
+            return file
+        return "clusters" if file.startswith("tests/cluster/") or not several else "clusters of graders and notebooks"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling:
@@ -57,6 +65,14 @@ def pytest_configure() -> None:
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
     shared_cluster.choose_name()
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(tests).as_posix().startswith(ONCE):
+            item.add_marker(pytest.mark.once)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import oracle
@@ -94,6 +95,13 @@ def test_components_that_are_killed_are_started_again_and_pods_go_on(cluster, ku
     prove_that_it_works(cluster, kubectl)
     now = container(kubectl, sleeper)
     assert (now["containerID"], now["restartCount"]) == (pods["containerID"], pods["restartCount"])
+
+
+def test_components_collect_garbage_often_or_as_the_user_says(cluster: Cluster) -> None:
+    etcd = process_of(cluster, "etcd")
+    assert etcd is not None
+    environment = Path(f"/proc/{etcd.pid}/environ").read_bytes().split(b"\0")
+    assert f"GOGC={os.environ.get('GOGC', '10')}".encode() in environment
 
 
 def test_a_pod_whose_shim_is_killed_is_started_again(cluster, kubectl, sleeper):

@@ -5,14 +5,10 @@ answer fails.
 
 A run grades one wrong answer of each exercise, as a student may have several; that saves most of the time. A wrong
 answer that earns something else in such company is graded once more, with the reference answers around it.
-
-`make test` runs the tests as root and as an ordinary user. Inside of a cluster both are root, so the wrong answers of
-notebooks with a cluster are graded in the second run only.
 """
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +20,7 @@ from queue import SimpleQueue
 
 import pytest
 import shared_cluster
-from course_notebooks import NOTEBOOKS, answers_of, each_notebook
+from course_notebooks import NOTEBOOKS, answers_of, each_notebook, marks_of
 
 from labsupport.cluster import Cluster
 from labsupport.grading.answers import WrongAnswer
@@ -36,10 +32,9 @@ from labsupport.grading.report import ExerciseReport, Report
 
 RUNS_AT_ONCE = 8  # most of a run is waiting for pings and servers
 CLUSTERS_AT_ONCE = 2
-EXERCISES = [(notebook, exercise) for notebook in NOTEBOOKS for exercise in notebook.checks]
-
-each_exercise = pytest.mark.parametrize(("notebook", "exercise"), EXERCISES,
-                                        ids=[f"{notebook.path.stem}-{name}" for notebook, name in EXERCISES])
+each_exercise = pytest.mark.parametrize(("notebook", "exercise"), [
+    pytest.param(notebook, exercise, id=f"{notebook.path.stem}-{exercise}", marks=marks_of(notebook))
+    for notebook in NOTEBOOKS for exercise in notebook.checks])
 
 
 def open_cluster_for(notebook: CourseNotebook, stack: ExitStack) -> Cluster | None:
@@ -47,10 +42,6 @@ def open_cluster_for(notebook: CourseNotebook, stack: ExitStack) -> Cluster | No
         return None
     shared_cluster.need_programs()
     return stack.enter_context(cluster_for_grading(lambda _step: None, notebook.addons))
-
-
-def only_as_ordinary_user(notebook: CourseNotebook) -> bool:
-    return bool(notebook.namespace) and os.geteuid() == 0
 
 
 @dataclass(frozen=True)
@@ -83,7 +74,7 @@ def rounds(wrong: Sequence[WrongAnswer]) -> list[list[WrongAnswer]]:
 
 @cache
 def all_reports(notebook: CourseNotebook) -> tuple[Report, list[Graded]]:
-    """Grade the reference answers and the wrong answers of a notebook, those of all exercises at once.
+    """Grade the reference answers and all wrong answers of a notebook, those of all exercises at once.
 
     A cluster takes seconds to start, so a few of them are used one run after the other. A student gets a fresh one.
     """
@@ -104,13 +95,12 @@ def all_reports(notebook: CourseNotebook) -> tuple[Report, list[Graded]]:
         return [graded if graded.is_as_it_must_be else
                 Graded.of(graded.answer, run(graded.answer.cells, graded.answer.exercise)) for graded in together]
 
-    groups = [] if only_as_ordinary_user(notebook) else rounds(answers.wrong)
-    ways = min(CLUSTERS_AT_ONCE if notebook.namespace else RUNS_AT_ONCE, 1 + len(groups))
+    ways = CLUSTERS_AT_ONCE if notebook.namespace else RUNS_AT_ONCE
     with ThreadPoolExecutor(ways) as pool, ExitStack() as stack:
         for cluster in pool.map(lambda _: open_cluster_for(notebook, stack), range(ways)):
             free.put(cluster)
         reference = pool.submit(run, {})
-        reports = pool.map(run_together, groups)
+        reports = pool.map(run_together, rounds(answers.wrong))
         return reference.result(), [graded for group in reports for graded in group]
 
 
@@ -127,8 +117,6 @@ def test_the_reference_answers_earn_everything(notebook):
 @pytest.mark.timeout(600)
 @each_exercise
 def test_every_wrong_answer_earns_what_it_must_and_fails_something(notebook, exercise):
-    if only_as_ordinary_user(notebook):
-        pytest.skip("the wrong answers of a notebook with a cluster are graded by an ordinary user")
     whole, reports = all_reports(notebook)
     wrong = [graded for graded in reports if graded.answer.exercise == exercise]
     assert len(wrong) >= 3, "an exercise needs three wrong answers or more"
