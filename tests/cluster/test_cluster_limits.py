@@ -41,7 +41,8 @@ def limited(name: str, *command: str, node: str = "node1"):
 
 def cgroup_of_container(cluster, mark: str) -> Path:
     """Return the cgroup of the container that sleeps for `mark` seconds, as the host sees it."""
-    (process,) = processes_of(cluster, f"^sleep {mark} *$")
+    # A pod is Ready as soon as runc lets its container go, and that becomes its program then.
+    (process,) = wait_until(lambda: processes_of(cluster, f"^sleep {mark} *$"), what="the program", deadline_s=5)
     return oracle.cgroup(process.pid)
 
 

@@ -206,6 +206,27 @@ def test_signals_and_time_limits_end_it(lab, made):
     assert inside(lab) == 1
 
 
+STARTED_BY_NOHUP = """
+import signal
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+from labsupport import Lab
+lab = Lab()
+for _ in range(50):
+    process = lab.fork(("forked_waits",))
+    process.send_signal(signal.SIGHUP)
+    while process.exit_status is None:
+        process.read(10)
+    print(process.exit_status)
+"""
+
+
+def test_a_signal_that_comes_at_once_ends_it_also_where_pid_1_ignores_it(made, tmp_path):
+    with client(STARTED_BY_NOHUP, cwd=tmp_path) as running:
+        status, out, err = running.end(30)
+    assert (status, err) == (0, "")
+    assert out.split() == ["-1"] * 50
+
+
 INTERRUPTED = """
 import signal, threading, os
 from labsupport import Lab

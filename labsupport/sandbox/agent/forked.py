@@ -30,6 +30,9 @@ class ForkedJob(Job):
         (stdin_read, self.stdin), (out_read, out_write), (error_read, error_write) = open_pipes(3)
         self.outputs = {out_read: b"stdout", error_read: b"stderr"}
         theirs = (stdin_read, out_write, error_write)
+        # A signal for the copy waits until its actions are the default ones. It would be lost where PID 1 ignores
+        # it, as all ignore SIGHUP that nohup(1) has started.
+        blocked = _signal.pthread_sigmask(_signal.SIG_BLOCK, DEFAULT_SIGNALS)
         try:
             self.pid = os.fork()
         except OSError as error:
@@ -39,6 +42,7 @@ class ForkedJob(Job):
             if self.pid or sys.exc_info()[0]:
                 for fd in theirs:
                     os.close(fd)
+                _signal.pthread_sigmask(_signal.SIG_SETMASK, blocked)
         if self.pid == 0:
             _become(code, theirs)
         self.set_nonblocking()
@@ -52,6 +56,7 @@ def _become(code: bytes, standard: "tuple[int, int, int]") -> None:
         _signal.set_wakeup_fd(-1)
         for number in DEFAULT_SIGNALS:
             _signal.signal(number, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         for number, fd in enumerate(standard):
             os.dup2(fd, number)
         os.closerange(3, 1 << 30)
