@@ -96,6 +96,14 @@ def process_ids() -> list[int]:
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
 
 
+def parent_of(pid: int) -> int:
+    """Return the parent's process id, or 0 if the process has gone. Most of them are looked at for nothing else."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split(None, 2)[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
 def processes() -> dict[int, Process]:
     """Return every process by its id."""
     found = (read_process(pid) for pid in process_ids())
@@ -108,16 +116,16 @@ def descendants(ancestor: int, *, without: Collection[int] = ()) -> list[Process
     The clusters of the whole session are left out too. Whichever worker ran the notebook that started one becomes its
     parent, and its other tests have nothing to do with it.
     """
-    children: dict[int, list[Process]] = {}
-    for process in processes().values():
-        if process.pid not in without and not process.is_of_the_session:
-            children.setdefault(process.parent, []).append(process)
+    children: dict[int, list[int]] = {}
+    for pid in process_ids():
+        children.setdefault(parent_of(pid), []).append(pid)
     found: list[Process] = []
     waiting = [ancestor]
     while waiting:
-        below = children.get(waiting.pop(), [])
-        found += below
-        waiting += [process.pid for process in below]
+        below = [read_process(pid) for pid in children.get(waiting.pop(), []) if pid not in without]
+        kept = [process for process in below if process is not None and not process.is_of_the_session]
+        found += kept
+        waiting += [process.pid for process in kept]
     return found
 
 

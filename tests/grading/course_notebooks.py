@@ -13,14 +13,7 @@ TESTS = Path(__file__).parent.parent
 FOLDER = TESTS.parent / "notebooks"
 NOTEBOOKS = [load_course_notebook(path) for path in sorted(FOLDER.glob("*.ipynb"))]
 
-
-def marks_of(notebook: CourseNotebook) -> list[pytest.MarkDecorator]:
-    """In a cluster everybody is root, so notebooks with one are graded once. (nbval runs them as everybody.)"""
-    return [pytest.mark.once] if notebook.namespace else []
-
-
-each_notebook = pytest.mark.parametrize("notebook", [
-    pytest.param(notebook, id=notebook.path.stem, marks=marks_of(notebook)) for notebook in NOTEBOOKS])
+each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.path.stem)
 
 
 def answers_of(notebook: CourseNotebook) -> AnswerFile:

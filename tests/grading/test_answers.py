@@ -20,7 +20,7 @@ from queue import SimpleQueue
 
 import pytest
 import shared_cluster
-from course_notebooks import NOTEBOOKS, answers_of, each_notebook, marks_of
+from course_notebooks import NOTEBOOKS, answers_of, each_notebook
 
 from labsupport.cluster import Cluster
 from labsupport.grading.answers import WrongAnswer
@@ -32,9 +32,10 @@ from labsupport.grading.report import ExerciseReport, Report
 
 RUNS_AT_ONCE = 8  # most of a run is waiting for pings and servers
 CLUSTERS_AT_ONCE = 2
-each_exercise = pytest.mark.parametrize(("notebook", "exercise"), [
-    pytest.param(notebook, exercise, id=f"{notebook.path.stem}-{exercise}", marks=marks_of(notebook))
-    for notebook in NOTEBOOKS for exercise in notebook.checks])
+EXERCISES = [(notebook, exercise) for notebook in NOTEBOOKS for exercise in notebook.checks]
+
+each_exercise = pytest.mark.parametrize(("notebook", "exercise"), EXERCISES,
+                                        ids=[f"{notebook.path.stem}-{name}" for notebook, name in EXERCISES])
 
 
 def open_cluster_for(notebook: CourseNotebook, stack: ExitStack) -> Cluster | None:

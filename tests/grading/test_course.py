@@ -20,7 +20,7 @@ from labsupport.grading.graft import graft
 from labsupport.grading.reference import refuse_strangers, run_notebook
 
 FORBIDDEN = {
-    r"\bsleep\b": "wait for what you wait for: labsupport.waiting, --retry",
+    r"(?<!do )\bsleep\b": "wait for what you wait for: labsupport.waiting, --retry, until",
     r"import \*": "name what you import",
     r"\b(pip|conda|apt|apt-get) install\b": "the environment has everything",
 }
