@@ -108,6 +108,8 @@ def test_of_several_labs_it_lists_them_and_asks(open_terminal: OpenTerminal) -> 
 def test_ctrl_c_at_the_question_ends_it(open_terminal: OpenTerminal) -> None:
     terminal = open_terminal({"01": [], "03": []}, "shell")
     terminal.read_until("Which lab? [1-2] ")
+    # Python forgets a signal that comes between its question and its reading; a person is not so fast.
+    wait_until(lambda: below(terminal, "shell").state == "S", what="it to wait for the answer", deadline_s=5)
     os.kill(below(terminal, "shell").pid, signal.SIGINT)
     assert terminal.wait() == 130
     assert "Traceback" not in terminal.seen
