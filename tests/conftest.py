@@ -30,8 +30,9 @@ SEVERAL_WORKERS_NEED = 400
 ONCE = ("browser/", "unit/", "views/", "grading/test_answers", "grading/test_cluster_grading", "grading/test_course",
         "grading/test_graft", "grading/test_reference", "lesson/test_cluster_", "net/test_frames", "net/test_netlink",
         "net/test_pcapng", "net/test_story", "doctor/test_parsing", "doctor/test_report", "cluster/test_backend_",
-        "cluster/test_cluster_backends", "cluster/test_cluster_many_pods", "cluster/test_cluster_metallb",
-        "cluster/test_cluster_service_picture", "cluster/test_cluster_walk", "cluster/test_images_layers")
+        "cluster/test_cluster_backends", "cluster/test_cluster_kubectl", "cluster/test_cluster_many_pods",
+        "cluster/test_cluster_metallb", "cluster/test_cluster_network", "cluster/test_cluster_service_picture",
+        "cluster/test_cluster_walk", "cluster/test_images_layers")
 """Files with tests that find the same whoever runs them: calculations; answers to exercises (the notebooks run both
 ways, by nbval); and what happens inside of a cluster, where everybody is root."""
 _before = pytest.StashKey[oracle.Snapshot]()
