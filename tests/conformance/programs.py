@@ -23,7 +23,7 @@ from labsupport.errors import ClusterError
 
 _KUBERNETES = next(unit for unit in UNITS if unit.name == "kubernetes")
 PROGRAMS = replace(
-    _KUBERNETES, name="conformance", module=str(Path(__file__).parent), links={}, anywhere=False,
+    _KUBERNETES, name="conformance", module=str(Path(__file__).parent), links={}, tags=(), anywhere=False,
     outputs={"e2e.test": "k8s.io/kubernetes/test/e2e", "ginkgo": "github.com/onsi/ginkgo/v2/ginkgo"},
 )
 """e2e.test is a test program, which `go build` cannot make: so `labsupport cluster build` knows nothing of it."""
