@@ -61,6 +61,7 @@ _TERMINALS = ("dumb", "linux", "screen", "screen-256color", "tmux-256color", "vt
 _LOADED_LATER = ("libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2", "libgcc_s.so.1")
 """Libraries that no program names, because the C library loads them when it resolves a name or ends a thread."""
 _PROMPT = "PS1='\\h:\\w\\$ '\n"
+_WGETRC = "tries = 1\n"  # as busybox's, which images usually have; GNU's tries twenty times
 _NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n"
 
 
@@ -126,6 +127,7 @@ def _add_settings(rootfs: Rootfs) -> None:
     rootfs.text("etc/passwd", USERS)
     rootfs.text("etc/group", GROUPS)
     rootfs.text("etc/nsswitch.conf", _NSSWITCH)
+    rootfs.text("etc/wgetrc", _WGETRC)
     rootfs.text("etc/bash.bashrc", _PROMPT)
     rootfs.text("root/.bashrc", _PROMPT)
     rootfs.link("usr/bin/sh", "bash")
