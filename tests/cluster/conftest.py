@@ -45,30 +45,27 @@ def programs() -> dict[str, Path]:
 
 
 @contextmanager
-def _lasting(lasting_clusters: set[int], **settings: Any) -> Iterator[Cluster]:
+def _lasting(**settings: Any) -> Iterator[Cluster]:
     # The oracle takes a cluster of this name for no leak, in whatever test of this worker.
     made = Cluster(f"{os.environ[CLUSTER_VARIABLE]}-{os.getpid()}-{next(_numbers)}")
     try:
         made.start(**settings)
-        pid = made.status()["pid"]
-        lasting_clusters.add(pid)
         yield made
-        lasting_clusters.remove(pid)
     finally:
         _end(made)
 
 
 @pytest.fixture(scope="package")
-def cluster(programs: dict[str, Path], lasting_clusters: set[int]) -> Iterator[Cluster]:
+def cluster(programs: dict[str, Path]) -> Iterator[Cluster]:
     """Two nodes with DNS, for all tests of this folder that leave a cluster as they found it."""
-    with _lasting(lasting_clusters) as shared:
+    with _lasting() as shared:
         yield shared
 
 
 @pytest.fixture(scope="module")
-def nftables_cluster(programs: dict[str, Path], lasting_clusters: set[int]) -> Iterator[Cluster]:
+def nftables_cluster(programs: dict[str, Path]) -> Iterator[Cluster]:
     """Two nodes without DNS, whose kube-proxy uses nftables, for all tests of a file."""
-    with _lasting(lasting_clusters, proxy_mode="nftables", addons=()) as shared:
+    with _lasting(proxy_mode="nftables", addons=()) as shared:
         yield shared
 
 

@@ -25,11 +25,11 @@ PROGRAM = str(Path(sys.executable).with_name("labsupport"))
 
 
 @pytest.fixture
-def await_end(lasting_clusters):
+def await_end():
     """Waits until no process of a lab or a cluster is below this one, but for the shared cluster's."""
     def wait(deadline_s: float = GONE_WITHIN_S) -> None:
-        wait_until(lambda: not oracle.lab_processes_below(os.getpid(), without=lasting_clusters), what="all to be gone",
-                   deadline_s=deadline_s, interval_s=0.02)
+        wait_until(lambda: not oracle.lab_processes_below(os.getpid()), what="all to be gone", deadline_s=deadline_s,
+                   interval_s=0.02)
 
     return wait
 

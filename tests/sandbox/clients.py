@@ -16,6 +16,14 @@ from pathlib import Path
 from labsupport import Lab
 from labsupport.sandbox import Process
 
+FORKED_WAITS = """
+import _signal, os
+def main():
+    os.write(1, b"begun\\n")
+    while True:
+        _signal.pause()
+"""
+"""The module forked_waits, for `Lab.fork`: it says that it runs, and waits for a signal."""
 PROBE_START = """\
 import ctypes, errno, json, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)

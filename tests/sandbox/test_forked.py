@@ -8,7 +8,7 @@ from pathlib import Path
 
 import oracle
 import pytest
-from clients import client, probe, read_all
+from clients import FORKED_WAITS, client, probe, read_all
 from test_fuzz import frames, hello, mutated, seeded, talk
 
 from labsupport import Lab, net
@@ -45,13 +45,7 @@ def main():
         while view:
             view = view[os.write(1, view):]
 """,
-    "forked_waits": """
-import _signal, os
-def main():
-    os.write(1, b"begun\\n")
-    while True:
-        _signal.pause()
-""",
+    "forked_waits": FORKED_WAITS,
     "forked_fails": """
 def main():
     raise ValueError("no luck")

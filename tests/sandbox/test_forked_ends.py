@@ -5,15 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from clients import client
-
-FORKED_WAITS = """
-import _signal, os
-def main():
-    os.write(1, b"begun\\n")
-    while True:
-        _signal.pause()
-"""
+from clients import FORKED_WAITS, client
 
 
 @pytest.fixture
