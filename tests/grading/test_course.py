@@ -15,7 +15,6 @@ import pytest
 import shared_cluster
 from course_notebooks import FOLDER, NOTEBOOKS, TESTS, answers_of, each_notebook
 
-from labsupport.grading.grade import grade
 from labsupport.grading.graft import graft
 from labsupport.grading.reference import refuse_strangers, run_notebook
 
@@ -74,16 +73,6 @@ def test_as_shipped_every_cell_runs_clean(notebook):
         shared_cluster.need_programs()
     for _ in run_notebook(notebook):
         pass
-
-
-@pytest.mark.timeout(120)
-@each_notebook
-def test_as_shipped_it_earns_nothing(notebook):
-    if notebook.namespace:
-        shared_cluster.need_programs()
-    report = grade(notebook)
-    assert (report.raised, report.ended) == ({}, "")
-    assert {exercise.exercise: exercise.points for exercise in report.exercises} == dict.fromkeys(notebook.checks, 0)
 
 
 def test_the_references_are_those_of_the_notebooks():
