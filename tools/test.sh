@@ -12,7 +12,7 @@ export LABSUPPORT_CACHE="${LABSUPPORT_CACHE:-$cache}"
 trap 'rm -rf "$folder"' EXIT
 
 if [ "$(id -u)" -eq 0 ]; then
-  phases=7
+  phases=8
   if ! "${ordinary[@]}" test -r "$PWD/pyproject.toml" -a -r "$PWD/tests"; then
     echo "An ordinary user cannot read $PWD, so the tests run in a copy that one can read."
     copy=$(mktemp -d /var/tmp/labsupport-copy.XXXXXX)
@@ -23,7 +23,7 @@ if [ "$(id -u)" -eq 0 ]; then
     exit
   fi
 else
-  phases=6
+  phases=7
 fi
 
 phase=0 failed="" times=""
@@ -47,8 +47,15 @@ run_tests() { # run_tests HOME PATH CHOICE [PREFIX...]: tests and notebooks, by 
     --nbval --nbval-current-env --nbval-cell-timeout 50 --nbval-sanitize-with tests/nbval-sanitize.cfg
 }
 
+# Processes of the tests write no bytecode, and there are thousands: each would compile what it imports.
+compile_all() {
+  .venv/bin/python -m compileall -q labsupport benchmarks
+  PYTHONDONTWRITEBYTECODE='' .venv/bin/python -m pytest --collect-only -q -p no:cacheprovider >/dev/null
+}
+
 run "install" tools/install.sh
 [ -z "$failed" ] || exit 1
+run "bytecode" compile_all
 run "the cluster's programs and images" tools/programs.sh
 run "ruff" .venv/bin/ruff check .
 run "mypy" .venv/bin/mypy

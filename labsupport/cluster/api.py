@@ -28,6 +28,10 @@ JSON = "application/json"
 Object = dict[str, Any]
 
 
+class LateAnswer(ClusterError):
+    """The API server has not answered in TIMEOUT_S seconds; it may be at work all the same."""
+
+
 class Api:
     """Requests to one API server as one user; how it is reached is the subclass's matter.
 
@@ -100,8 +104,9 @@ class Api:
         try:
             return self._request(method, path, body, kind, accept)
         except OSError as error:
-            raise ClusterError("the API server cannot be reached", where=path, observed=str(error),
-                               next_step=self.if_lost) from None
+            fault = LateAnswer if isinstance(error, TimeoutError) else ClusterError
+            raise fault("the API server cannot be reached", where=path, observed=str(error),
+                        next_step=self.if_lost) from None
 
     def _request(self, method: str, path: str, body: Object | None = None, kind: str = "",
                  accept: str = JSON) -> tuple[int, object]:
@@ -170,8 +175,15 @@ def has_condition(found: Object, name: str) -> bool:
 
 @contextlib.contextmanager
 def _hung_up_in_time(stream: socket.socket) -> Iterator[None]:
-    """Hang up after TIMEOUT_S, even if a byte comes every now and then."""
+    """Hang up after TIMEOUT_S, even if a byte comes every now and then.
+
+    Raises:
+        TimeoutError: that was necessary.
+    """
+    late = threading.Event()
+
     def hang_up() -> None:
+        late.set()
         with contextlib.suppress(OSError):  # the other side was faster
             same.shutdown(socket.SHUT_RDWR)
 
@@ -181,6 +193,11 @@ def _hung_up_in_time(stream: socket.socket) -> Iterator[None]:
         timer.start()
         try:
             yield
+        except (OSError, http.client.HTTPException, ValueError):
+            if not late.is_set():
+                raise
         finally:
             timer.cancel()
             timer.join()
+    if late.is_set():
+        raise TimeoutError(f"no whole answer within {TIMEOUT_S:g} s")

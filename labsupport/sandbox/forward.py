@@ -114,6 +114,8 @@ class Tunnel:
         except OSError as error:
             problem = LabError("a forward has ended", where=self._where, observed=str(error), next_step="make it again")
         finally:
+            if self._mux.listener is not None:  # whoever reads `ended` finds the port closed
+                self._mux.listener.close()
             self.ended = problem or LabClosed("a forward was closed", where=self._where, next_step="make it again")
             self._mux.close()
             self._connection.close()

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from labsupport.cluster import api, namespaces
-from labsupport.cluster.api import ApiClient
+from labsupport.cluster.api import ApiClient, LateAnswer
 from labsupport.cluster.kubeconfig import Credential, render_kubeconfig
-from labsupport.cluster.namespaces import make_fresh_namespace
+from labsupport.cluster.namespaces import make_fresh_namespace, remove_namespace
 from labsupport.cluster.pki import Authority
 from labsupport.cluster.reading import Kind, Reader, connect_api
 from labsupport.errors import ClusterError
@@ -104,6 +104,15 @@ def test_an_answer_that_is_none_is_an_error_in_time(serve: Server, answer: Calla
     assert time.monotonic() - started < 5 * TIMEOUT_S
 
 
+@pytest.mark.parametrize("answer", [a_byte_now_and_then, a_header_that_never_ends,
+                                    lambda stream: stream.recv(1)], ids=["bytes", "header", "nothing"])
+def test_an_answer_that_comes_too_late_is_told_from_none(serve: Server,
+                                                         answer: Callable[[ssl.SSLSocket], None]) -> None:
+    with pytest.raises(LateAnswer) as caught:
+        serve(answer).get("/api/v1/pods")
+    assert caught.value.observed == f"no whole answer within {TIMEOUT_S:g} s"
+
+
 def test_an_answer_that_is_too_long_is_none(serve: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "LONGEST_ANSWER_BYTES", 1000)
     assert serve(document(b" " * 998 + b"{}")).get("/x") == {}
@@ -157,6 +166,27 @@ def test_a_namespace_that_cannot_be_emptied_names_what_is_left(monkeypatch: pyte
     paths = [f"/api/v1/namespaces/lab/widgets?gracePeriodSeconds={grace}&propagationPolicy=Background"
              for grace in (1, 0)]
     assert list(dict.fromkeys(stubborn.deleted)) == paths
+
+
+class _BusyApi(_StubbornApi):
+    """One that needs three requests for all objects, and says nothing in time before the last."""
+
+    def get(self, path: str, accept: str = "") -> Any:
+        return super().get(path, accept) if len(self.deleted) < 3 or path in {"/api", "/apis"} else {"items": []}
+
+    def find(self, path: str) -> Any:
+        return super().find(path) if len(self.deleted) < 3 else None
+
+    def delete(self, path: str) -> Any:
+        super().delete(path)
+        if len(self.deleted) < 3:
+            raise LateAnswer("the API server cannot be reached")
+
+
+def test_an_api_server_that_is_slow_to_empty_a_namespace_is_given_time() -> None:
+    busy: Any = _BusyApi()
+    remove_namespace(Reader(busy), "lab")
+    assert len(busy.deleted) == 3
 
 
 @pytest.mark.parametrize(("namespace", "name", "path"), [

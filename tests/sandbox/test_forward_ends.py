@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -24,6 +25,7 @@ from forwarding import (
 from labsupport import Lab
 from labsupport.errors import LabClosed, LabDied, ProcessLimitReached
 from labsupport.sandbox import Process
+from labsupport.sandbox.inside.mux import Mux
 from labsupport.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -116,6 +118,25 @@ def test_a_closed_one_has_no_port_no_connection_and_no_helper(lab, forward):
     assert forward.connections == 0
     wait_until(lambda: not helpers(lab), what="the helper to be gone", deadline_s=2)
     lab.ping()
+
+
+def test_when_it_says_that_it_has_ended_nobody_gets_in_any_more(forward, monkeypatch):
+    end_connections, go_on = Mux.reset_all, threading.Event()
+
+    def end_connections_slowly(mux):
+        assert go_on.wait(10)
+        end_connections(mux)
+
+    monkeypatch.setattr(Mux, "reset_all", end_connections_slowly)
+    closing = threading.Thread(target=forward.close)
+    closing.start()
+    try:
+        wait_until(lambda: forward.ended, what="it to say so", deadline_s=5)
+        with pytest.raises(ConnectionRefusedError):
+            connect(forward.address)
+    finally:
+        go_on.set()
+        closing.join()
 
 
 def test_it_ends_with_its_lab():

@@ -67,7 +67,7 @@ API_SIGNALS = (
            "check the name in the kubeconfig; the cluster may be inside a VPN"),
     Signal(r"connection refused|was refused|couldn't get current server API group list",
            "nobody listens at the API server's address", "start the cluster, or check the address in the kubeconfig"),
-    Signal(r"timed? ?out|deadline exceeded|no route to host|network is unreachable|hung up|without response",
+    Signal(r"timed? ?out|deadline exceeded|no route to host|network is unreachable|without response|no whole answer",
            "the API server does not answer", "check the address, the VPN and the firewall; try: kubectl get --raw "
            "/version"),
 )
