@@ -62,9 +62,9 @@ def cluster(programs: dict[str, Path]) -> Iterator[Cluster]:
         yield shared
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def nftables_cluster(programs: dict[str, Path]) -> Iterator[Cluster]:
-    """Two nodes without DNS, whose kube-proxy uses nftables, for all tests of a file."""
+    """The same without DNS, and with a kube-proxy that uses nftables."""
     with _lasting(proxy_mode="nftables", addons=()) as shared:
         yield shared
 

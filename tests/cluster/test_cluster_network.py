@@ -134,10 +134,8 @@ def test_the_name_of_a_pod_becomes_the_name_of_its_network(cluster, addresses):
 
 
 @pytest.mark.timeout(120)  # it starts a cluster
-def test_nftables_mode(new_cluster, new_kubectl):
-    cluster = new_cluster()
-    cluster.start(nodes=1, proxy_mode="nftables", addons=())
-    kubectl = new_kubectl(cluster)
+def test_nftables_mode(nftables_cluster, new_kubectl):
+    cluster, kubectl = nftables_cluster, new_kubectl(nftables_cluster)
     kubectl.apply(server("web", "node1", app="web"), service("web", type="NodePort"))
     kubectl.wait_ready("web")
     found = kubectl.get("service", "web")["spec"]
@@ -148,3 +146,4 @@ def test_nftables_mode(new_cluster, new_kubectl):
     assert "KUBE-SVC" not in cluster.run("iptables-save", on="node1", echo=False).stdout
     assert found["clusterIP"] in cluster.run("nft list table ip kube-proxy", on="node1", echo=False).check().stdout
     assert cluster.status()["proxy_mode"] == "nftables"
+    kubectl.delete("service/web", "pod/web")
