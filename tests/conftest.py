@@ -7,6 +7,7 @@ process of pytest is made a child subreaper (prctl(2)), which keeps the orphans 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 from collections.abc import Callable, Collection, Iterator
@@ -76,6 +77,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(tests).as_posix().startswith(ONCE):
             item.add_marker(pytest.mark.once)
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # what is there now stays: collections, which some tests ask for, need not look at it again
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
