@@ -52,12 +52,8 @@ class Api:
         self._host = host
 
     def _dial(self) -> socket.socket:
-        """Connect, in TIMEOUT_S seconds."""
+        """Return the stream to speak HTTP on: connected, in TIMEOUT_S seconds, and to whom it should be."""
         raise NotImplementedError
-
-    def _secure(self, stream: socket.socket) -> socket.socket:
-        """Return the stream to speak HTTP on."""
-        return stream
 
     def ready(self) -> bool:
         """Whether the API server says that it is ready to be used."""
@@ -113,7 +109,7 @@ class Api:
         connection = http.client.HTTPConnection(self._host)
         try:
             with self._dial() as stream, _hung_up_in_time(stream):
-                connection.sock = self._secure(stream)
+                connection.sock = stream
                 headers = {"Accept": accept} | ({"Content-Type": kind} if kind else {})
                 connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
                 with contextlib.closing(connection.getresponse()) as answer:
@@ -161,10 +157,15 @@ class ApiClient(Api):
             file.unlink()
 
     def _dial(self) -> socket.socket:
-        return socket.create_connection(self._address, TIMEOUT_S)
-
-    def _secure(self, stream: socket.socket) -> socket.socket:
-        return self._context.wrap_socket(stream, server_hostname=self._host)
+        # Wrapped before it is connected: `wrap_socket` forgets to close one whose server has reset it by then.
+        stream = self._context.wrap_socket(socket.socket(), server_hostname=self._host)
+        try:
+            stream.settimeout(TIMEOUT_S)
+            stream.connect(self._address)
+        except OSError:
+            stream.close()
+            raise
+        return stream
 
 
 def has_condition(found: Object, name: str) -> bool:
@@ -187,7 +188,7 @@ def _hung_up_in_time(stream: socket.socket) -> Iterator[None]:
         with contextlib.suppress(OSError):  # the other side was faster
             same.shutdown(socket.SHUT_RDWR)
 
-    with stream.dup() as same:
+    with socket.fromfd(stream.fileno(), stream.family, stream.type) as same:  # an SSLSocket has no dup()
         timer = threading.Timer(TIMEOUT_S, hang_up)
         timer.daemon = True
         timer.start()

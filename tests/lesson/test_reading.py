@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -119,6 +120,30 @@ def test_an_answer_that_is_too_long_is_none(serve: Server, monkeypatch: pytest.M
     with pytest.raises(ClusterError, match="the API server cannot be reached") as caught:
         serve(document(b" " * 999 + b"{}")).get("/x")
     assert "an answer of more than" in caught.value.observed
+
+
+def test_a_server_that_resets_connections_leaves_no_socket_open(tmp_path: Path) -> None:
+    """pytest makes an error of a socket that nobody closed."""
+    authority = Authority("kubernetes")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def reset() -> None:
+            with contextlib.suppress(OSError):  # until the listener is shut
+                while True:
+                    stream, _ = listener.accept()
+                    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    stream.close()
+
+        thread = threading.Thread(target=reset)
+        thread.start()
+        client = ApiClient(listener.getsockname(), authority.certificate, authority.issue_client("admin", []), tmp_path)
+        try:
+            for _ in range(100):
+                with pytest.raises(ClusterError, match="the API server cannot be reached"):
+                    client.get("/x")
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def test_a_server_without_the_clusters_certificate_is_not_believed(serve: Callable[..., ApiClient]) -> None:
