@@ -17,7 +17,7 @@ from collections.abc import Callable
 from labsupport.errors import LabClosed, LabDied, LabError, ProtocolError
 from labsupport.sandbox.agent import wire
 from labsupport.sandbox.channel import Channel
-from labsupport.sandbox.interrupts import Interrupts
+from labsupport.sandbox.interrupts import INTERRUPTS
 
 REQUEST_DEADLINE_S = 10.0
 _READ_BYTES = 1 << 18
@@ -31,9 +31,6 @@ class Connection:
     Args:
         stream: a connected socket; the agent has greeted already, or will answer `greet`.
         name: how the lab is called in messages.
-
-    Attributes:
-        interrupts: held while bytes are moved; callers hold them for longer steps that must not be torn.
     """
 
     def __init__(self, stream: socket.socket, name: str) -> None:
@@ -48,10 +45,9 @@ class Connection:
         self._sending = threading.Lock()
         self._leading = False
         self._ended: LabError | None = None
-        self.interrupts = Interrupts()
         self._poll = select.poll()
         self._poll.register(stream, select.POLLIN)
-        self._poll.register(self.interrupts.wake, select.POLLIN)
+        self._poll.register(INTERRUPTS.wake, select.POLLIN)
 
     @property
     def ended(self) -> bool:
@@ -97,7 +93,7 @@ class Connection:
         Raises:
             LabClosed, LabDied, ProtocolError: there is no one to answer, or no answer within `deadline_s`.
         """
-        with self.interrupts:
+        with INTERRUPTS:
             channel = self.open(kind, *fields)
             try:
                 self.wait_for_answer(channel, deadline_s)
@@ -154,7 +150,7 @@ class Connection:
             held: go on waiting after Ctrl-C, too.
         """
         end = None if deadline_s is None else time.monotonic() + deadline_s
-        with self.interrupts:
+        with INTERRUPTS:
             while True:
                 with self._condition:
                     if happened():
@@ -165,10 +161,10 @@ class Connection:
                     left = None if end is None else end - time.monotonic()
                     if left is not None and left <= 0:
                         return False
-                    if self.interrupts.pending():
+                    if INTERRUPTS.pending():
                         if not held:
                             return False
-                        self.interrupts.quiet()
+                        INTERRUPTS.quiet()
                     if self._leading:
                         self._condition.wait(0.1 if left is None else min(left, 0.1))
                         continue
@@ -239,7 +235,7 @@ class Connection:
 
     def _send(self, frame: bytes) -> None:
         self._check_owner()
-        with self.interrupts, self._sending:
+        with INTERRUPTS, self._sending:
             if self._ended is not None:
                 raise self._ended
             view = memoryview(frame)

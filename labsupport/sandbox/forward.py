@@ -23,7 +23,7 @@ from labsupport.sandbox import ports
 from labsupport.sandbox.agent import wire
 from labsupport.sandbox.connection import Connection
 from labsupport.sandbox.inside.mux import MOST_CONNECTIONS, Mux
-from labsupport.sandbox.interrupts import Interrupts
+from labsupport.sandbox.interrupts import INTERRUPTS
 from labsupport.sandbox.portable import pack
 from labsupport.sandbox.process import Process, place
 
@@ -60,7 +60,7 @@ class Tunnel:
         self._next_start_s = 0.0
         self.ended: LabError | None = None
         self.last_used_s = time.monotonic()
-        with Interrupts(), ExitStack() as undo:
+        with INTERRUPTS, ExitStack() as undo:
             undo.callback(mux.close)
             self._connection = reach()
             undo.callback(self._connection.close)

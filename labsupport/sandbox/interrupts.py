@@ -3,6 +3,9 @@
 Python raises KeyboardInterrupt between any two steps of the main thread, also right after bytes were taken from a
 socket and before they were kept. A client that lost bytes that way could never understand its stream again. So while
 bytes are moved the interrupt is noted only, the wait ends at once, and it is raised when all bytes are in their place.
+
+A process has one signal handler for SIGINT, and so there is one `INTERRUPTS`. One for each lab would have to be
+finalized with it, and what Python raises in a finalizer is lost: so would be a Ctrl-C that comes in that moment.
 """
 
 from __future__ import annotations
@@ -10,21 +13,19 @@ from __future__ import annotations
 import _signal  # the public functions make enums of numbers, which takes ten microseconds for each request
 import os
 import threading
-import weakref
 from contextlib import suppress
 from types import FrameType, TracebackType
 
 
 class Interrupts:
-    """Holds interrupts back inside a `with` block; outside the main thread there are none to hold.
+    """Holds interrupts back inside a `with` block, also a nested one; outside the main thread there are none to hold.
 
     Attributes:
         wake: becomes readable when an interrupt was noted; for `poll`.
     """
 
     def __init__(self) -> None:
-        self.wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        weakref.finalize(self, os.close, self.wake)
+        self.wake = _new_wake()
         self._noted = False
         self._previous: object = None
         self._depth = 0
@@ -37,6 +38,11 @@ class Interrupts:
         """Let `wake` be unreadable again; the interrupt stays noted."""
         with suppress(BlockingIOError):
             os.eventfd_read(self.wake)
+
+    def renew_wake(self) -> None:
+        """Part from the process that this one is a fork of: each is woken by its own interrupts."""
+        os.close(self.wake)
+        self.wake = _new_wake()
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self._noted = True
@@ -69,3 +75,11 @@ class Interrupts:
             self.quiet()
             if callable(previous):
                 previous(_signal.SIGINT, None)
+
+
+def _new_wake() -> int:
+    return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+
+INTERRUPTS = Interrupts()
+os.register_at_fork(after_in_child=INTERRUPTS.renew_wake)

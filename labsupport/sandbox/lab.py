@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from labsupport.errors import LabClosed, LabDied, LabError
 from labsupport.sandbox.connection import Connection
-from labsupport.sandbox.interrupts import Interrupts
+from labsupport.sandbox.interrupts import INTERRUPTS
 from labsupport.sandbox.launch import Agent, launch, make_settings
 from labsupport.sandbox.portable import Modules, pack
 from labsupport.sandbox.process import Completed, Process
@@ -59,13 +59,13 @@ class Lab:
         settings = make_settings(visible=tuple(map(Path, visible)), hidden=tuple(map(Path, hidden)),
                                  process_limit=process_limit, token=token.encode())
         notebook = os.environ.get("JPY_SESSION_NAME", "")
-        with Interrupts() as interrupts, ExitStack() as undo:
+        with INTERRUPTS, ExitStack() as undo:
             listener, address = new_listener(socket_path)
             with listener:
                 announcement = RunningLab(name, address, token, os.getpid(), notebook, time.time())
                 memory = announce(announcement)
                 undo.callback(os.close, memory)
-                agent = launch(settings, listener, interrupts)
+                agent = launch(settings, listener)
                 undo.callback(agent.give_up)
             self._set_up(Connection(agent.stream, name), (address, token), announcement, memory, agent)
             undo.pop_all()
@@ -118,8 +118,8 @@ class Lab:
         """
         show: Echo | None = (print_output if echo else None) if isinstance(echo, bool) else echo
         data = stdin.encode() if isinstance(stdin, str) else stdin or b""
-        return run_to_end(lambda: self.start(command, namespace=namespace, merge=merge), self._connection.interrupts,
-                          data=data, timeout_s=timeout_s, max_output_bytes=max_output_bytes, echo=show)
+        return run_to_end(lambda: self.start(command, namespace=namespace, merge=merge), data=data,
+                          timeout_s=timeout_s, max_output_bytes=max_output_bytes, echo=show)
 
     def start(self, command: str | Sequence[str], *, namespace: str = "", merge: bool = False,
               terminal: tuple[int, int] | None = None) -> Process:
@@ -151,7 +151,7 @@ class Lab:
             LabClosed, LabDied: there is no lab to look at.
         """
         return run_to_end(lambda: Process(self._connection, argv, mode="observed", namespace=namespace),
-                          self._connection.interrupts, data=b"", timeout_s=timeout_s,
+                          data=b"", timeout_s=timeout_s,
                           max_output_bytes=DEFAULT_OUTPUT_BYTES, echo=None)
 
     def fork(self, modules: Modules, *arguments: bytes) -> Process:
@@ -170,7 +170,7 @@ class Lab:
     def run_forked(self, modules: Modules, *arguments: bytes, stdin: bytes = b"",
                    timeout_s: float = DEFAULT_TIMEOUT_S, max_output_bytes: int = DEFAULT_OUTPUT_BYTES) -> Completed:
         """Run such code to its end; see `fork` and `run`."""
-        return run_to_end(lambda: self.fork(modules, *arguments), self._connection.interrupts, data=stdin,
+        return run_to_end(lambda: self.fork(modules, *arguments), data=stdin,
                           timeout_s=timeout_s, max_output_bytes=max_output_bytes, echo=None)
 
     def forward(self, address: str, port: int, *, namespace: str = "",
@@ -254,7 +254,7 @@ class Lab:
 
     def close(self) -> None:
         """End the lab and everything in it; a joined lab is only left. Closing twice is no error."""
-        with self._connection.interrupts:
+        with INTERRUPTS:
             self._finalizer()
 
     def __enter__(self) -> Lab:
@@ -289,7 +289,7 @@ def _end(connection: Connection, tunnels: weakref.WeakSet[Tunnel], memory: int, 
     if os.getpid() == owner:
         for tunnel in list(tunnels):
             tunnel.close()
-    with connection.interrupts:
+    with INTERRUPTS:
         connection.close()
         if memory >= 0:
             os.close(memory)

@@ -21,7 +21,7 @@ from labsupport.doctor.ids import IdMap, plan_id_map
 from labsupport.doctor.tools import lab_path
 from labsupport.errors import LabUnavailable
 from labsupport.sandbox.agent import wire
-from labsupport.sandbox.interrupts import Interrupts
+from labsupport.sandbox.interrupts import INTERRUPTS
 from labsupport.sandbox.portable import load
 
 _PACKAGE = "labsupport.sandbox.agent"
@@ -123,17 +123,17 @@ class Agent:
         self._builder = builder  # it goes on as the observer
         self._decoder = wire.Decoder()
 
-    def handshake(self, code: bytes, interrupts: Interrupts) -> None:
+    def handshake(self, code: bytes) -> None:
         """Send the agent its code, and wait until it is PID 1 of its lab."""
         self.stream.settimeout(START_DEADLINE_S)
         end = time.monotonic() + START_DEADLINE_S
         poll = select.poll()
-        for readable in (self.stream, interrupts.wake):
+        for readable in (self.stream, INTERRUPTS.wake):
             poll.register(readable, select.POLLIN)
         self.stream.sendall(code)
         while True:
             poll.poll(max(0.0, end - time.monotonic()) * 1000)
-            if interrupts.pending():
+            if INTERRUPTS.pending():
                 raise KeyboardInterrupt
             if time.monotonic() >= end:
                 raise TimeoutError
@@ -182,13 +182,12 @@ class Agent:
             self._builder.stderr.close()
 
 
-def launch(settings: Settings, listener: socket.socket, interrupts: Interrupts) -> Agent:
-    """Start an agent and wait until it is PID 1 of its lab.
+def launch(settings: Settings, listener: socket.socket) -> Agent:
+    """Start an agent and wait until it is PID 1 of its lab. The caller holds interrupts back until it is in charge.
 
     Args:
         settings: see Settings.
         listener: a listening socket on which the agent takes further clients.
-        interrupts: held by the caller until it has taken charge of the agent.
 
     Raises:
         LabUnavailable: the machine does not allow it; the message names the step.
@@ -197,7 +196,7 @@ def launch(settings: Settings, listener: socket.socket, interrupts: Interrupts) 
     code = marshal.dumps((load(_MODULES), asdict(settings)))
     agent = _start_builder(listener, len(code))
     try:
-        agent.handshake(code, interrupts)
+        agent.handshake(code)
     except TimeoutError:
         raise _broken(f"the lab did not start within {START_DEADLINE_S:g} s", agent.give_up()) from None
     except (ConnectionError, wire.MalformedFrameError) as problem:

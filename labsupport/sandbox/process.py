@@ -19,6 +19,7 @@ from labsupport.errors import (
 )
 from labsupport.sandbox.agent import wire
 from labsupport.sandbox.connection import Connection
+from labsupport.sandbox.interrupts import INTERRUPTS
 
 _CHUNK_BYTES = 65536
 _ABANDON_S = 2.0
@@ -95,7 +96,7 @@ class Process:
         self.namespace = namespace
         words = self._words(["bash", "-c", command] if isinstance(command, str) else command)
         self._connection = connection
-        with connection.interrupts:
+        with INTERRUPTS:
             self._channel = connection.open(*_request(mode, os.fsencode(namespace), size, words, code))
             try:
                 connection.wait_for_answer(self._channel)
@@ -178,7 +179,7 @@ class Process:
 
     def abandon(self) -> None:
         """End it with SIGKILL if it has not ended, and drop what it still prints."""
-        with self._connection.interrupts:
+        with INTERRUPTS:
             try:
                 if self.exit_status is None and not self._connection.ended:
                     self.send_signal(signal.SIGKILL)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from labsupport.errors import CommandTimeout, OutputLimitExceeded
-from labsupport.sandbox.interrupts import Interrupts
+from labsupport.sandbox.interrupts import INTERRUPTS
 from labsupport.sandbox.process import Completed, Process, place
 
 Echo = Callable[[str, str], None]
@@ -85,8 +85,8 @@ class _Follower:
                          bytes(self.kept["stdout"]), bytes(self.kept["stderr"]), self.process.namespace)
 
 
-def run_to_end(start: Callable[[], Process], interrupts: Interrupts, *, data: bytes, timeout_s: float,
-               max_output_bytes: int, echo: Echo | None) -> Completed:
+def run_to_end(start: Callable[[], Process], *, data: bytes, timeout_s: float, max_output_bytes: int,
+               echo: Echo | None) -> Completed:
     """Start, feed, follow and end a process. See `Lab.run` for the arguments and errors.
 
     Ctrl-C goes to the command's process group, as in a terminal; a command that goes on for two more seconds, or a
@@ -95,7 +95,7 @@ def run_to_end(start: Callable[[], Process], interrupts: Interrupts, *, data: by
     """
     follower: _Follower | None = None
     try:
-        with interrupts:  # raised when the process is known here, so that it can be ended
+        with INTERRUPTS:  # raised when the process is known here, so that it can be ended
             follower = _Follower(start(), data, echo, max_output_bytes)
         return _to_the_end(follower, timeout_s, max_output_bytes)
     except KeyboardInterrupt:
