@@ -18,14 +18,10 @@ from types import FrameType, TracebackType
 
 
 class Interrupts:
-    """Holds interrupts back inside a `with` block, also a nested one; outside the main thread there are none to hold.
-
-    Attributes:
-        wake: becomes readable when an interrupt was noted; for `poll`.
-    """
+    """Holds interrupts back inside a `with` block, nested ones too; outside the main thread there are none to hold."""
 
     def __init__(self) -> None:
-        self.wake = _new_wake()
+        self._wake = -1
         self._noted = False
         self._previous: object = None
         self._depth = 0
@@ -39,10 +35,18 @@ class Interrupts:
         with suppress(BlockingIOError):
             os.eventfd_read(self.wake)
 
-    def renew_wake(self) -> None:
+    @property
+    def wake(self) -> int:
+        """The descriptor that becomes readable when an interrupt was noted; for `poll`."""
+        if self._wake < 0:
+            self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        return self._wake
+
+    def leave_to_parent(self) -> None:
         """Part from the process that this one is a fork of: each is woken by its own interrupts."""
-        os.close(self.wake)
-        self.wake = _new_wake()
+        if self._wake >= 0:
+            os.close(self._wake)
+            self._wake = -1
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self._noted = True
@@ -77,9 +81,5 @@ class Interrupts:
                 previous(_signal.SIGINT, None)
 
 
-def _new_wake() -> int:
-    return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-
-
 INTERRUPTS = Interrupts()
-os.register_at_fork(after_in_child=INTERRUPTS.renew_wake)
+os.register_at_fork(after_in_child=INTERRUPTS.leave_to_parent)

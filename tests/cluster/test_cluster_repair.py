@@ -143,6 +143,7 @@ def test_nodes_are_added_and_removed(cluster, kubectl):
         network = oracle.namespaces_of(process_of(cluster, "kubelet@node3").pid)["net"]
     finally:
         cluster.remove_node("node3")
+        kubectl("delete", "pod", "far", "--force", "--ignore-not-found")  # Kubernetes itself takes a minute or two
     assert kubectl.run("get", "node", "node3").returncode == 1
     assert cluster.nodes() == ["node1", "node2"]
     assert not any("@node3" in part["name"] for part in cluster.status()["components"])
