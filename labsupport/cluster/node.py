@@ -24,6 +24,8 @@ from labsupport.waiting import wait_until
 START_DEADLINE_S = 20.0
 IMPORT_DEADLINE_S = 300.0
 RESTART_PAUSE_S = 1.0
+TIMED_OUT = 124
+"""The exit status of timeout(1) if it ended the command."""
 NODE_SCRIPT = "/var/lib/cluster/node.sh"
 """Where `System.boot` puts node.sh, once for all nodes."""
 
@@ -89,10 +91,10 @@ class Node:
             self._start_init()
             self._start_containerd()
             api_ready()
+            self._start_proxy()
             self._start_component("kubelet", [
                 f"--config={KUBERNETES}/kubelet.json", f"--kubeconfig={KUBERNETES}/kubelet.conf",
                 f"--hostname-override={self.name}", f"--node-ip={self.plan.address}"])
-            self._start_component("kube-proxy", [f"--config={KUBERNETES}/kube-proxy.json"])
 
     def stop(self) -> None:
         """Cut its power: everything on it ends at once."""
@@ -136,6 +138,24 @@ class Node:
     def _containerd_answers(self) -> bool:
         check_components(self._components)
         return self._ctr("version")
+
+    def _start_proxy(self) -> None:
+        """Start kube-proxy; returns when the node has rules for Services, so that no pod starts without them.
+
+        A connection whose first packet found no rule never finds one: its packets belong to a flow that conntrack knows
+        already. CoreDNS, like every program with client-go, waits half a minute before it opens another one.
+        """
+        self._start_component("kube-proxy", [f"--config={KUBERNETES}/kube-proxy.json"])
+        log = self._logs["kube-proxy"]
+        wait_until(self._has_services, deadline_s=START_DEADLINE_S, interval_s=0.05,
+                   what=f"the rules of kube-proxy on {self.name}; log: {log.path}")
+
+    def _has_services(self) -> bool:
+        """Whether a connection to the Service kubernetes gets anywhere; without an API server it is refused."""
+        check_components(self._components)
+        connect = ["bash", "-c", f"exec 3<>/dev/tcp/{numbers.API_SERVICE_ADDRESS}/443"]
+        tried = self._lab.run(self.inside(["timeout", "0.2", *connect]), echo=False)
+        return tried.exit_status != TIMED_OUT
 
     def _ctr(self, *arguments: str) -> bool:
         argv = [str(self.plan.programs["ctr"]), f"--address={CONTAINERD_SOCKET}", *arguments]

@@ -252,12 +252,16 @@ class System:
         return node
 
     def _register(self, node: Node) -> None:
-        """Make the Node object before the kubelet does, so that its range of pod addresses is known from the name."""
+        """Make the Node object before the kubelet does, so that its range of pod addresses is known from the name.
+
+        With its address kube-proxy need not wait for the kubelet either.
+        """
         cidr = numbers.pod_cidr(node.plan.number)
         self.api.create("/api/v1/nodes", {
             "apiVersion": "v1", "kind": "Node",
             "metadata": {"name": node.name, "labels": {"kubernetes.io/hostname": node.name}},
-            "spec": {"podCIDR": cidr, "podCIDRs": [cidr]}})
+            "spec": {"podCIDR": cidr, "podCIDRs": [cidr]},
+            "status": {"addresses": [{"type": "InternalIP", "address": node.plan.address}]}})
 
     def _grant(self) -> None:
         """Let the API server, and nobody else, use the kubelets' API (logs, exec, port-forward)."""

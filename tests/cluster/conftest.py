@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,32 @@ def programs() -> dict[str, Path]:
     """The programs of a cluster, by name."""
     shared_cluster.need_programs()
     return {name: program.path for name, program in find_programs().items()}
+
+
+@pytest.fixture
+def replace_program(programs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                    ) -> Callable[[str, str], None]:
+    """Puts a script in the place of a program, which is "$0.real": a cache without its unit, and the unit on PATH.
+
+    The script is not asked when somebody wants to know the program's version.
+    """
+    def replace(name: str, script: str) -> None:
+        unit = programs[name].parent
+        cache, folder = tmp_path / "cache", tmp_path / "bin"
+        (cache / "binaries").mkdir(parents=True)
+        for entry in unit.parent.iterdir():
+            if entry != unit and entry.name not in {"work", "lock"}:
+                (cache / "binaries" / entry.name).symlink_to(entry)
+        if (unit.parents[1] / "images").is_dir():
+            (cache / "images").symlink_to(unit.parents[1] / "images")
+        shutil.copytree(unit, folder, symlinks=True)  # what is on PATH is all that a lab can see of it
+        (folder / name).rename(folder / f"{name}.real")
+        (folder / name).write_text(f'#!/bin/bash\n[ "$1" = --version ] && exec -a {name} "$0.real" "$1"\n{script}\n')
+        (folder / name).chmod(0o755)
+        monkeypatch.setenv("LABSUPPORT_CACHE", str(cache))
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    return replace
 
 
 @contextmanager

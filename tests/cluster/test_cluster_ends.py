@@ -106,28 +106,8 @@ def test_an_end_while_it_starts_undoes_everything(new_cluster, await_end, victim
     assert not cluster.folder.running()
 
 
-@pytest.fixture
-def broken_etcd(programs, tmp_path, monkeypatch) -> Path:
-    """A cache without etcd, and an etcd on PATH that has the right version and ends at once."""
-    version = subprocess.run([programs["etcd"], "--version"], capture_output=True, text=True, check=True).stdout
-    cache, real = tmp_path / "cache", programs["etcd"].parents[2]
-    (cache / "binaries").mkdir(parents=True)
-    for entry in (real / "binaries").iterdir():
-        if entry.name.partition("-")[0] not in {"etcd", "work", "lock"}:
-            (cache / "binaries" / entry.name).symlink_to(entry)
-    if (real / "images").is_dir():
-        (cache / "images").symlink_to(real / "images")
-    fake = tmp_path / "bin" / "etcd"
-    fake.parent.mkdir()
-    fake.write_text(f"#!/bin/sh\n[ \"$1\" = --version ] && cat <<'END' && exit\n{version}END\n"
-                    "echo the data has mould on it >&2; exit 4\n")
-    fake.chmod(0o755)
-    monkeypatch.setenv("LABSUPPORT_CACHE", str(cache))
-    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
-    return fake
-
-
-def test_a_component_that_cannot_start_is_told_with_its_log(broken_etcd, new_cluster):
+def test_a_component_that_cannot_start_is_told_with_its_log(replace_program, new_cluster):
+    replace_program("etcd", "echo the data has mould on it >&2; exit 4")
     cluster, steps = new_cluster(), []
     with pytest.raises(ClusterError) as caught:
         cluster.start(nodes=1, addons=(), report=steps.append)
