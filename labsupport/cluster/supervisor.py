@@ -91,11 +91,11 @@ class Supervisor:
         ids = plan_id_map()
         self.limits = Limits(self.folder.name, claim_place(f"labsupport-{self.folder.name}"), owner=ids.uids[0][1])
         undo.callback(self.limits.end)
+        undo.callback(self.folder.lab_socket.unlink, missing_ok=True)
         with self.limits.root_of_labs():
             self.lab = Lab(f"cluster {self.folder.name}", visible=supplies.folders, hidden=self.settings.hidden,
                            process_limit=PROCESSES, socket_path=self.folder.lab_socket)
         undo.callback(self.lab.close)
-        undo.callback(self.folder.lab_socket.unlink, missing_ok=True)
         credentials = control_plane.make_credentials()
         self.forward = self.lab.forward("127.0.0.1", numbers.API_PORT)
         undo.callback(self.forward.close)

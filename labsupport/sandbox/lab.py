@@ -61,6 +61,8 @@ class Lab:
         notebook = os.environ.get("JPY_SESSION_NAME", "")
         with INTERRUPTS, ExitStack() as undo:
             listener, address = new_listener(socket_path)
+            if socket_path is not None:
+                undo.callback(socket_path.unlink, missing_ok=True)
             with listener:
                 announcement = RunningLab(name, address, token, os.getpid(), notebook, time.time())
                 memory = announce(announcement)

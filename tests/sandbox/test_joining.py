@@ -10,7 +10,7 @@ import oracle
 import pytest
 from clients import client
 
-from labsupport import Lab
+from labsupport import Lab, sandbox
 from labsupport.errors import LabClosed, LabDied, ProtocolError
 from labsupport.sandbox import find_running_labs
 from labsupport.waiting import wait_until
@@ -82,6 +82,16 @@ def test_a_lab_may_listen_on_a_path(tmp_path):
             assert second.run("echo alive", echo=False).stdout == "alive\n"
 
 
+def test_a_start_that_is_interrupted_leaves_nothing_at_its_path(tmp_path, monkeypatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sandbox.lab, "launch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Lab(socket_path=tmp_path / "lab.sock")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_running_labs_are_listed_oldest_first_while_they_run(monkeypatch):
     monkeypatch.setenv("JPY_SESSION_NAME", "/home/me/03-namespaces.ipynb")
     assert own_labs() == []
@@ -112,7 +122,7 @@ def test_a_lab_of_another_process_can_be_found_and_joined_until_that_one_ends():
 def test_another_user_neither_finds_nor_joins_a_lab(lab):
     found = lab.announcement
     code = f"""
-from labsupport import Lab
+from labsupport import Lab, sandbox
 from labsupport.sandbox import find_running_labs
 print([lab.name for lab in find_running_labs() if lab.client_pid == {found.client_pid}])
 try:
