@@ -75,11 +75,12 @@ class Node:
         """Return the command that runs `argv` on this node; it ends when its own parent does."""
         return enter(self.pid, argv)
 
-    def start(self, api_ready: Callable[[], None] = lambda: None) -> None:
+    def start(self, api_ready: Callable[[], None] | None = None) -> None:
         """Start the node and everything on it; returns when its components have been started.
 
         Args:
-            api_ready: returns when kubelet and kube-proxy can reach the API server.
+            api_ready: while the cluster boots: returns when kubelet and kube-proxy can reach the API server. Nobody has
+                made a pod yet, so the kubelet need not wait for the rules for Services; see `await_services`.
 
         Raises:
             ClusterError: a step failed; its log is in the message.
@@ -90,8 +91,11 @@ class Node:
             self._stopping.clear()
             self._start_init()
             self._start_containerd()
-            api_ready()
-            self._start_proxy()
+            if api_ready is not None:
+                api_ready()
+            self._start_component("kube-proxy", [f"--config={KUBERNETES}/kube-proxy.json"])
+            if api_ready is None:
+                self.await_services()
             self._start_component("kubelet", [
                 f"--config={KUBERNETES}/kubelet.json", f"--kubeconfig={KUBERNETES}/kubelet.conf",
                 f"--hostname-override={self.name}", f"--node-ip={self.plan.address}"])
@@ -139,13 +143,12 @@ class Node:
         check_components(self._components)
         return self._ctr("version")
 
-    def _start_proxy(self) -> None:
-        """Start kube-proxy; returns when the node has rules for Services, so that no pod starts without them.
+    def await_services(self) -> None:
+        """Wait until kube-proxy has written the node's rules for Services, which must be there before the first pod is.
 
         A connection whose first packet found no rule never finds one: its packets belong to a flow that conntrack knows
         already. CoreDNS, like every program with client-go, waits half a minute before it opens another one.
         """
-        self._start_component("kube-proxy", [f"--config={KUBERNETES}/kube-proxy.json"])
         log = self._logs["kube-proxy"]
         wait_until(self._has_services, deadline_s=START_DEADLINE_S, interval_s=0.05,
                    what=f"the rules of kube-proxy on {self.name}; log: {log.path}")

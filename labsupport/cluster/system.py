@@ -273,6 +273,7 @@ class System:
             "subjects": [{"kind": "User", "name": control_plane.KUBELET_CLIENT}]})
 
     def _await_node(self, node: Node) -> None:
+        node.await_services()
         path = f"/api/v1/nodes/{node.name}"
         self._await(f"{node.name} to be Ready", lambda: has_condition(self.api.get(path), "Ready"),
                     *(component.name for component in node.components))

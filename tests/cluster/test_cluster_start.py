@@ -4,23 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
+import oracle
 import pytest
 from kube import Kubectl
 
 from labsupport.cluster import Cluster
+from labsupport.cluster.node import NODE_SCRIPT
 
 pytestmark = pytest.mark.timeout(150)
+SLEEP_S = 4
+TICKS_PER_S = 100  # proc(5): USER_HZ
+
+
+def started_s(process: oracle.Process) -> float:
+    """Return when a process started, in seconds since the machine did."""
+    return int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]) / TICKS_PER_S
+
+
+def on_node(cluster: Cluster, program: str, node: str) -> oracle.Process:
+    """Return the process of a node's program."""
+    processes = oracle.descendants(cluster.status()["pid"])
+    (first,) = [process for process in processes if process.command_line.startswith(f"sh\0{NODE_SCRIPT}\0{node}\0")]
+    network = oracle.namespaces_of(first.pid)["net"]
+    (found,) = [process for process in processes if process.command_line.partition("\0")[0].endswith(f"/{program}")
+                and oracle.namespaces_of(process.pid).get("net") == network]
+    return found
 
 
 def test_no_pod_starts_before_its_node_has_rules_for_services(replace_program: Callable[[str, str], None],
                                                               new_cluster: Callable[[], Cluster],
                                                               new_kubectl: Callable[[Cluster], Kubectl]) -> None:
     """Its first packet to a Service would go nowhere, and CoreDNS, for one, would wait 30 s before it tries again."""
-    replace_program("kube-proxy", 'sleep 4; exec -a kube-proxy "$0.real" "$@"')
+    replace_program("kube-proxy", f'sleep {SLEEP_S}; exec -a kube-proxy "$0.real" "$@"')
     cluster = new_cluster()
     cluster.start(nodes=1)
     (pod,) = new_kubectl(cluster).get("pods", "--namespace=kube-system")["items"]
     (ready,) = [one["lastTransitionTime"] for one in pod["status"]["conditions"] if one["type"] == "Ready"]
     started = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
     assert (datetime.fromisoformat(ready) - datetime.fromisoformat(started)).total_seconds() < 15
+    # A node that comes later may get pods as soon as it has a kubelet.
+    node = cluster.add_node()
+    assert started_s(on_node(cluster, "kubelet", node)) - started_s(on_node(cluster, "containerd", node)) >= SLEEP_S
