@@ -194,6 +194,8 @@ def _hung_up_in_time(stream: socket.socket) -> Iterator[None]:
         timer.start()
         try:
             yield
+        except TimeoutError:  # the stream's own patience is as long, and may end first
+            late.set()
         except (OSError, http.client.HTTPException, ValueError):
             if not late.is_set():
                 raise

@@ -114,6 +114,22 @@ def test_an_answer_that_comes_too_late_is_told_from_none(serve: Server,
     assert caught.value.observed == f"no whole answer within {TIMEOUT_S:g} s"
 
 
+def test_it_is_told_in_the_same_words_if_the_streams_own_patience_ends_first(serve: Server,
+                                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    client = serve(lambda stream: stream.recv(1))
+    dial = client._dial
+
+    def dial_impatiently() -> socket.socket:
+        stream = dial()
+        stream.settimeout(TIMEOUT_S / 10)
+        return stream
+
+    monkeypatch.setattr(client, "_dial", dial_impatiently)
+    with pytest.raises(LateAnswer) as caught:
+        client.get("/api/v1/pods")
+    assert caught.value.observed == f"no whole answer within {TIMEOUT_S:g} s"
+
+
 def test_an_answer_that_is_too_long_is_none(serve: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "LONGEST_ANSWER_BYTES", 1000)
     assert serve(document(b" " * 998 + b"{}")).get("/x") == {}
