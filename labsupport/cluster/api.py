@@ -159,13 +159,18 @@ class ApiClient(Api):
     def _dial(self) -> socket.socket:
         # Wrapped before it is connected: `wrap_socket` forgets to close one whose server has reset it by then.
         stream = self._context.wrap_socket(socket.socket(), server_hostname=self._host)
-        try:
-            stream.settimeout(TIMEOUT_S)
-            stream.connect(self._address)
-        except OSError:
-            stream.close()
-            raise
-        return stream
+        return connected(stream, self._address, TIMEOUT_S)
+
+
+def connected(stream: socket.socket, address: tuple[str, int] | str, timeout_s: float | None) -> socket.socket:
+    """Connect a fresh socket and return it; one that cannot be connected is closed."""
+    try:
+        stream.settimeout(timeout_s)
+        stream.connect(address)
+    except OSError:
+        stream.close()
+        raise
+    return stream
 
 
 def has_condition(found: Object, name: str) -> bool:

@@ -163,7 +163,7 @@ def proxy_configuration(plan: NodePlan) -> dict[str, object]:
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
         "metricsBindAddress": "127.0.0.1:10249",
         # A lab has a few Services, and somebody who waits for them: by default rules are written once a second at most.
-        **{mode: {"minSyncPeriod": "100ms"} for mode in ("iptables", "nftables")},
+        plan.proxy_mode: {"minSyncPeriod": "100ms"},
     }
 
 

@@ -148,6 +148,7 @@ class System:
             pool.shutdown(wait=False)
         report("nodes")
         for node in self.nodes.values():
+            node.await_services()
             self._await_node(node)
 
     def _etcd_listens(self) -> bool:
@@ -273,7 +274,6 @@ class System:
             "subjects": [{"kind": "User", "name": control_plane.KUBELET_CLIENT}]})
 
     def _await_node(self, node: Node) -> None:
-        node.await_services()
         path = f"/api/v1/nodes/{node.name}"
         self._await(f"{node.name} to be Ready", lambda: has_condition(self.api.get(path), "Ready"),
                     *(component.name for component in node.components))

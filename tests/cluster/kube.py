@@ -153,3 +153,15 @@ def processes_of(cluster: Cluster, pattern: str) -> list[oracle.Process]:
     """Return a cluster's processes whose command line (words joined by spaces) matches."""
     return [process for process in oracle.descendants(cluster.status()["pid"])
             if re.search(pattern, process.command_line.replace("\0", " "))]
+
+
+def process_of(cluster: Cluster, name: str) -> oracle.Process | None:
+    """Return the process of a component, if it runs; those of a node are told by the node's network."""
+    program, _, node = name.partition("@")
+    found = processes_of(cluster, rf"^\S*/{program} ")
+    if node:
+        (first,) = processes_of(cluster, f"^sh /var/lib/cluster/node.sh {node} ")
+        network = oracle.namespaces_of(first.pid)["net"]
+        found = [process for process in found if oracle.namespaces_of(process.pid).get("net") == network]
+    assert len(found) <= 1, found
+    return found[0] if found else None

@@ -13,7 +13,7 @@ from typing import Any
 
 import oracle
 import pytest
-from kube import AGNHOST, Kubectl, pod, processes_of, service
+from kube import AGNHOST, Kubectl, pod, process_of, processes_of, service
 
 from labsupport.cluster import Cluster
 from labsupport.errors import ClusterError
@@ -26,18 +26,6 @@ BACK_WITHIN_S = 30.0
 
 def found_part(cluster: Cluster, name: str) -> dict[str, Any]:
     return next(part for part in cluster.status()["components"] if part["name"] == name)
-
-
-def process_of(cluster: Cluster, name: str) -> oracle.Process | None:
-    """Return the process of a component, if it runs; those of a node are told by the node's network."""
-    program, _, node = name.partition("@")
-    found = processes_of(cluster, rf"^\S*/{program} ")
-    if node:
-        (first,) = processes_of(cluster, f"^sh /var/lib/cluster/node.sh {node} ")
-        network = oracle.namespaces_of(first.pid)["net"]
-        found = [process for process in found if oracle.namespaces_of(process.pid).get("net") == network]
-    assert len(found) <= 1, found
-    return found[0] if found else None
 
 
 def container(kubectl: Kubectl, name: str) -> dict[str, Any]:

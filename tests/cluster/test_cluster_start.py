@@ -6,31 +6,21 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-import oracle
 import pytest
-from kube import Kubectl
+from kube import Kubectl, process_of
 
 from labsupport.cluster import Cluster
-from labsupport.cluster.node import NODE_SCRIPT
 
 pytestmark = pytest.mark.timeout(150)
 SLEEP_S = 4
 TICKS_PER_S = 100  # proc(5): USER_HZ
 
 
-def started_s(process: oracle.Process) -> float:
-    """Return when a process started, in seconds since the machine did."""
+def started_s(cluster: Cluster, component: str) -> float:
+    """Return when the process of a component started, in seconds since the machine did."""
+    process = process_of(cluster, component)
+    assert process is not None
     return int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]) / TICKS_PER_S
-
-
-def on_node(cluster: Cluster, program: str, node: str) -> oracle.Process:
-    """Return the process of a node's program."""
-    processes = oracle.descendants(cluster.status()["pid"])
-    (first,) = [process for process in processes if process.command_line.startswith(f"sh\0{NODE_SCRIPT}\0{node}\0")]
-    network = oracle.namespaces_of(first.pid)["net"]
-    (found,) = [process for process in processes if process.command_line.partition("\0")[0].endswith(f"/{program}")
-                and oracle.namespaces_of(process.pid).get("net") == network]
-    return found
 
 
 def test_no_pod_starts_before_its_node_has_rules_for_services(replace_program: Callable[[str, str], None],
@@ -46,4 +36,4 @@ def test_no_pod_starts_before_its_node_has_rules_for_services(replace_program: C
     assert (datetime.fromisoformat(ready) - datetime.fromisoformat(started)).total_seconds() < 15
     # A node that comes later may get pods as soon as it has a kubelet.
     node = cluster.add_node()
-    assert started_s(on_node(cluster, "kubelet", node)) - started_s(on_node(cluster, "containerd", node)) >= SLEEP_S
+    assert started_s(cluster, f"kubelet@{node}") - started_s(cluster, f"containerd@{node}") >= SLEEP_S

@@ -122,7 +122,7 @@ def test_a_lab_of_another_process_can_be_found_and_joined_until_that_one_ends():
 def test_another_user_neither_finds_nor_joins_a_lab(lab):
     found = lab.announcement
     code = f"""
-from labsupport import Lab, sandbox
+from labsupport import Lab
 from labsupport.sandbox import find_running_labs
 print([lab.name for lab in find_running_labs() if lab.client_pid == {found.client_pid}])
 try:

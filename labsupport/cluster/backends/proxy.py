@@ -17,7 +17,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from labsupport.cluster.api import TIMEOUT_S, Api
+from labsupport.cluster.api import TIMEOUT_S, Api, connected
 from labsupport.cluster.backends.signals import API_SIGNALS, explained
 from labsupport.cluster.binaries.find import survey
 from labsupport.cluster.binaries.units import UNITS
@@ -62,14 +62,7 @@ class ProxiedApi(Api):
 
 def dial(path: Path, timeout_s: float | None = None) -> socket.socket:
     """Connect to a Unix socket."""
-    stream = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        stream.settimeout(timeout_s)
-        stream.connect(str(path))
-    except OSError:
-        stream.close()
-        raise
-    return stream
+    return connected(socket.socket(socket.AF_UNIX), str(path), timeout_s)
 
 
 class KubectlProxy:
